@@ -1,0 +1,117 @@
+"""What a question may ask of a study: its networks, its images, and what has been computed on them already.
+
+A question never loads, moves or runs a network itself. It asks the context for logits, activations or images, and the
+context sees to it that no image passes a network twice for the same purpose.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from kdlens.answer import Answer
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One network of a study.
+
+    Attributes:
+        name: `"teacher"`, `"baseline"` or the student's name in the study.
+        role: teacher, student or baseline.
+        network: in eval mode, on the study's device, parameters frozen.
+        layers: the layers to look at, first to last.
+        seed: index among the networks of the same name (0 where there is one).
+    """
+
+    name: str
+    role: Literal["teacher", "student", "baseline"]
+    network: nn.Module
+    layers: tuple[str, ...]
+    seed: int = 0
+
+
+class Trio(NamedTuple):
+    """A student, the baseline of the same seed, and the teacher where there is one."""
+
+    teacher: Subject | None
+    student: Subject
+    baseline: Subject
+
+
+class Batch(NamedTuple):
+    """Images as the networks take them, `(n, C, H, W)`; labels `(n,)`; object masks `(n, H, W)` bool or None."""
+
+    images: Tensor
+    labels: Tensor
+    masks: Tensor | None
+
+
+class Context(Protocol):
+    """What the study offers to its questions."""
+
+    subjects: Sequence[Subject]
+    class_names: Sequence[str]
+    seed: int
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels of all images, `(n,)` int64 on the CPU, in data order."""
+        ...
+
+    def trios(self) -> Iterator[Trio]:
+        """Every student with its baseline: same seed index, or the only baseline."""
+        ...
+
+    def logits(self, subject: Subject) -> Tensor:
+        """Logits on all images, `(n, classes)` float32 on the CPU, in data order. Computed once."""
+        ...
+
+    def activations(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of the images `indices` at `layers`, float32 on the CPU, all layers in one forward pass.
+
+        Token outputs come as the network gives them; see `kdlens.models.tokens` for their spatial form.
+        """
+        ...
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The images `indices`, their labels and masks, on the CPU."""
+        ...
+
+    def display(self, images: Tensor) -> Tensor:
+        """Network inputs `(n, C, H, W)` back to pictures, `(n, H, W, 3)` uint8."""
+        ...
+
+    def draw(self, count: int, purpose: str) -> Tensor:
+        """Indices of about `count` images, class-balanced, the same for the same study seed and purpose."""
+        ...
+
+    def run(self, subject: Subject, images: Tensor) -> Tensor:
+        """Logits for images that are not in the data (changed ones), `(n, classes)` float32 on the CPU."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Tell the person what is being done."""
+        ...
+
+
+class Question(Protocol):
+    """A question: a dataclass whose fields are its options, and one method."""
+
+    name: ClassVar[str]
+
+    def answer(self, context: Context) -> Answer:
+        """Compute the answer."""
+        ...
+
+
+def reference_size(classes: int) -> int:
+    """Size of the reference set a study draws: at least 128 images and at least 8 of a class."""
+    return max(128, 8 * classes)
+
+
+def check_finite(name: str, values: Tensor) -> bool:
+    """Whether all values are finite; a question says so in an alert instead of reporting nonsense."""
+    return bool(torch.isfinite(values).all())
