@@ -1,3 +1,63 @@
-"""kdlens: see what your student learned."""
+"""kdlens: see what your student learned.
+
+Every public name is imported when it is first used, so `import kdlens` costs almost nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from kdlens._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from kdlens import stats as stats
+    from kdlens.answer import Answer as Answer
+    from kdlens.data import load_dataset as load_dataset
+    from kdlens.data.images import Images as Images
+    from kdlens.distill.api import distill as distill
+    from kdlens.doctor import doctor as doctor
+    from kdlens.errors import KdlensError as KdlensError
+    from kdlens.explain.relevance import feature_similarity as feature_similarity
+    from kdlens.explain.relevance import relevance as relevance
+    from kdlens.explain.unicam import unicam as unicam
+    from kdlens.models.layers import auto_layers as auto_layers
+    from kdlens.models.load import load_model as load_model
+    from kdlens.models.taps import Recorder as Recorder
+    from kdlens.models.weights import load_weights as load_weights
+    from kdlens.models.weights import save_weights as save_weights
+    from kdlens.report import Report as Report
+    from kdlens.study import explain as explain
+
+_PUBLIC = {
+    "Answer": "kdlens.answer",
+    "Images": "kdlens.data.images",
+    "KdlensError": "kdlens.errors",
+    "Recorder": "kdlens.models.taps",
+    "Report": "kdlens.report",
+    "auto_layers": "kdlens.models.layers",
+    "distill": "kdlens.distill.api",
+    "doctor": "kdlens.doctor",
+    "explain": "kdlens.study",
+    "feature_similarity": "kdlens.explain.relevance",
+    "load_dataset": "kdlens.data",
+    "load_model": "kdlens.models.load",
+    "load_weights": "kdlens.models.weights",
+    "relevance": "kdlens.explain.relevance",
+    "save_weights": "kdlens.models.weights",
+    "stats": "",
+    "unicam": "kdlens.explain.unicam",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the table above is the one list of public names
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'kdlens' has no attribute {name!r}")
+    module = importlib.import_module(_PUBLIC[name] or f"kdlens.{name}")
+    value = getattr(module, name) if _PUBLIC[name] else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m kdlens`."""
+
+from kdlens.cli import main
+
+main()

@@ -1,0 +1,194 @@
+"""study.yaml as typed, validated models. A configuration is data: reading one never runs code or opens a connection."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from kdlens.errors import ConfigError, did_you_mean
+
+Model = TypeVar("Model", bound=BaseModel)
+Question = str | dict[str, dict[str, Any]]
+
+
+class Strict(BaseModel):
+    """Base of all sections: an unknown key is an error, not a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(BaseModel):
+    """Which images. Keys beyond those below go to the dataset's reader, which refuses what it does not know.
+
+    Attributes:
+        name: a registered dataset; `kdlens methods` lists them.
+        root: folder of the dataset, relative to the study file.
+        split: which split to explain.
+        mean: per-channel mean the networks were trained with; `None` takes the dataset's own.
+        std: per-channel standard deviation, likewise.
+        size: side length to resize to, or `None` to leave images as they are.
+        limit: use a class-balanced, seeded part of at most this many images.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    root: str | None = None
+    split: str = "test"
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    size: int | tuple[int, int] | None = None
+    limit: int | None = Field(default=None, ge=8)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the dataset's reader."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _mean_with_std(self) -> "DataSection":
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither")
+        if self.std is not None and any(s <= 0 for s in self.std):
+            raise ValueError("std must be positive")
+        return self
+
+
+class ModelSection(Strict):
+    """One network, or one per seed where `weights` is a list.
+
+    Attributes:
+        arch: `zoo:NAME`, `timm:NAME`, `torchvision:NAME` or `file.py:function` (needs `--allow-code`).
+        weights: a safetensors or .pt file, or one for every seed.
+        classes: number of classes; `None` takes the dataset's.
+        options: further arguments of the architecture.
+    """
+
+    arch: str
+    weights: str | list[str]
+    classes: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = {}
+
+    @property
+    def weight_files(self) -> list[str]:
+        """The weight files, one per seed."""
+        return [self.weights] if isinstance(self.weights, str) else list(self.weights)
+
+    @field_validator("weights")
+    @classmethod
+    def _some(cls, value: str | list[str]) -> str | list[str]:
+        if not value:
+            raise ValueError("names no weights file")
+        return value
+
+
+class ModelsSection(Strict):
+    """The networks of a study."""
+
+    teacher: ModelSection | None = None
+    baseline: ModelSection
+    students: dict[str, ModelSection] = Field(min_length=1)
+
+    @field_validator("students")
+    @classmethod
+    def _not_a_role(cls, value: dict[str, ModelSection]) -> dict[str, ModelSection]:
+        for name in value:
+            if name in ("teacher", "baseline") or not name.strip():
+                raise ValueError(f'a student cannot be called "{name}"')
+        return value
+
+
+class StudyConfig(Strict):
+    """A whole study.
+
+    Example:
+        >>> weights = {"arch": "zoo:resnet8", "weights": "a.safetensors"}
+        >>> study = StudyConfig(data={"name": "fashion"}, models={"baseline": weights, "students": {"kd": weights}})
+        >>> study.questions
+        ['accuracy', 'unicam', 'relevance', 'reliance']
+    """
+
+    title: str | None = None
+    seed: int = 0
+    data: DataSection
+    models: ModelsSection
+    layers: Literal["auto"] | list[str] | dict[str, list[str]] = "auto"
+    questions: list[Question] = Field(default=["accuracy", "unicam", "relevance", "reliance"], min_length=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    device: str = "auto"
+
+    @field_validator("questions")
+    @classmethod
+    def _one_name_each(cls, value: list[Question]) -> list[Question]:
+        for entry in value:
+            if isinstance(entry, dict) and len(entry) != 1:
+                raise ValueError("write a question with options as one entry, e.g. `- unicam: {features: flat}`")
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _roles(cls, value: Any) -> Any:
+        if isinstance(value, dict) and (unknown := set(value) - {"teacher", "baseline", "student"}):
+            raise ValueError(f"layers are given per role (teacher, baseline, student), not {sorted(unknown)}")
+        return value
+
+
+def question_options(entry: Question) -> tuple[str, dict[str, Any]]:
+    """Split an entry of `questions` into name and options.
+
+    Example:
+        >>> question_options({"unicam": {"features": "flat"}})
+        ('unicam', {'features': 'flat'})
+    """
+    if isinstance(entry, str):
+        return entry, {}
+    [(name, options)] = entry.items()
+    return name, dict(options or {})
+
+
+def load_yaml(path: str | os.PathLike[str], model: type[Model]) -> Model:
+    """Read a YAML file into `model`, with errors a person can act on.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit; every problem is listed with its place.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping (key: value), not {type(content).__name__}")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path}:\n{_plainly(error, model)}") from error
+
+
+def _plainly(error: ValidationError, model: type[BaseModel]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "file"
+        text = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            text = "unknown key" + did_you_mean(str(problem["loc"][-1]), _keys_beside(model, problem["loc"]))
+        lines.append(f"  {place}: {text}")
+    return "\n".join(lines)
+
+
+def _keys_beside(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that would be valid where the unknown key stands."""
+    fields = model.model_fields
+    for part in place[:-1]:
+        found = fields.get(str(part))
+        annotation = found.annotation if found else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        inner = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if inner is not None:
+            fields = inner.model_fields
+    return list(fields)

@@ -1,0 +1,162 @@
+"""The run folder: what a study leaves behind, written so that a kill at any moment loses nothing that was finished.
+
+    NAME/run.json                      what made this folder, and with which version
+    NAME/study.yaml                    the study, resolved
+    NAME/environment.json              machine, versions, command
+    NAME/answers/QUESTION/...          one folder an answer (see `Answer.save`) with its fingerprint
+    NAME/report.html
+
+Files appear whole or not at all: they are written beside their place and moved there in one step.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kdlens._version import __version__
+from kdlens.answer import Answer
+from kdlens.errors import RunFolderError
+
+MARKER = "run.json"
+
+
+class RunFolder:
+    """A folder that belongs to one study.
+
+    Args:
+        path: created if missing. A folder that holds other things than a run is refused, so nobody's files are mixed
+            with ours or overwritten.
+
+    Raises:
+        RunFolderError: the path is a file, or a non-empty folder that is not a run.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     RunFolder(place + "/run").saved_questions()
+        []
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"{self.path} is a file; give a folder for the run")
+        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / MARKER).is_file():
+            raise RunFolderError(f"{self.path} is not empty and is not a kdlens run; choose a new folder")
+        with _explain_os_errors(self.path):
+            (self.path / "answers").mkdir(parents=True, exist_ok=True)
+        if not (self.path / MARKER).exists():
+            self.write_json(MARKER, {"made_by": "kdlens", "version": __version__, "layout": 1})
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a text file whole or not at all; return its path."""
+        target = self.path / name
+        with _explain_os_errors(target):
+            write_atomically(target, text.encode("utf-8"))
+        return target
+
+    def write_json(self, name: str, content: Any) -> Path:
+        """Write `content` as indented JSON."""
+        return self.write_text(name, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+    def saved_questions(self) -> list[str]:
+        """Names of the questions that have an answer here."""
+        return sorted(p.name for p in (self.path / "answers").iterdir() if (p / "fingerprint.txt").is_file())
+
+    def load_answer(self, question: str, fingerprint: str | None = None) -> Answer | None:
+        """Return the stored answer, or None if there is none or it was made from something else."""
+        folder = self.path / "answers" / question
+        _restore(folder)
+        try:
+            if fingerprint is not None and (folder / "fingerprint.txt").read_text() != fingerprint:
+                return None
+            return Answer.load(folder)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # missing or damaged: it will be computed again
+
+    def save_answer(self, answer: Answer, fingerprint: str) -> None:
+        """Store an answer; an older one of the same question is replaced in one step."""
+        place = self.path / "answers"
+        with _explain_os_errors(place):
+            fresh = Path(tempfile.mkdtemp(prefix=f".new-{answer.question}-", dir=place))
+            try:
+                answer.save(fresh)
+                (fresh / "fingerprint.txt").write_text(fingerprint)
+                _swap(fresh, place / answer.question)
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Write `content` to `target` by way of a temporary file beside it, so `target` is never seen half-written."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def fingerprint_of(content: Any) -> str:
+    """Return the SHA-256 of `content` as canonical JSON, together with the code that would compute from it.
+
+    Example:
+        >>> fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps({"content": content, "code": _code_fingerprint()}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code_fingerprint() -> str:
+    """Hash of the source that turns models and images into numbers; the report and the command line do not count."""
+    digest = hashlib.sha256(__version__.encode())
+    root = Path(__file__).parent
+    for part in ("data", "explain", "models", "stats"):
+        for file in sorted((root / part).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".old-{folder.name}")
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Move `fresh` to `target`; at every moment either the old or the new folder can be found."""
+    shutil.rmtree(_old(target), ignore_errors=True)
+    if target.exists():
+        os.rename(target, _old(target))
+    os.rename(fresh, target)
+    shutil.rmtree(_old(target), ignore_errors=True)
+
+
+def _restore(folder: Path) -> None:
+    """Finish a swap that was killed half-way."""
+    if not folder.exists() and _old(folder).exists():
+        os.rename(_old(folder), folder)
+
+
+@contextlib.contextmanager
+def _explain_os_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RunFolderError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RunFolderError(f"the disk is full while writing {path}; what was finished before is kept") from error
+        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error

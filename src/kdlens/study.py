@@ -1,0 +1,396 @@
+"""Study: networks and images in, answers and a report out. The only place where the parts of kdlens meet."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from kdlens.answer import Answer
+from kdlens.config import Question, StudyConfig, load_yaml, question_options
+from kdlens.data import load_dataset
+from kdlens.data.images import Images, as_images
+from kdlens.data.sampling import balanced_indices
+from kdlens.environment import command_line, environment
+from kdlens.errors import ConfigError, DataError, did_you_mean
+from kdlens.explain import QUESTIONS
+from kdlens.explain.context import Subject
+from kdlens.models.layers import auto_layers, resolve
+from kdlens.models.load import load_model
+from kdlens.models.weights import weights_fingerprint
+from kdlens.report import DataCard, Meta, ModelCard, Report
+from kdlens.runs import RunFolder, fingerprint_of
+from kdlens.runtime import Runtime
+from kdlens.workbench import Workbench
+
+DEFAULT_QUESTIONS: tuple[Question, ...] = ("accuracy", "unicam", "relevance", "reliance")
+Networks = nn.Module | Sequence[nn.Module]
+Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
+Say = Callable[[str], None]
+
+log = logging.getLogger("kdlens")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a study before its layers are chosen."""
+
+    name: str
+    role: Literal["teacher", "student", "baseline"]
+    module: nn.Module
+    seed: int = 0
+    arch: str = ""
+    weights: str = ""
+
+
+class Study:
+    """Models, data and questions; `run` gives the report.
+
+    Args:
+        networks: teacher (optional), baseline(s) and student(s).
+        images: the images to explain on.
+        questions: names, or `{name: options}`.
+        layers: `"auto"`, dotted names for all networks, or names per role.
+        seed: seed of every random choice.
+        batch_size: images a forward pass; `None` estimates it.
+        device: `"auto"` or a torch device name.
+        out: run folder. With one, finished answers are kept and not computed again; without, nothing is written.
+        title: title of the report.
+        source: the study file as text, for the report.
+        say: called with a short text when something long starts.
+
+    Raises:
+        ConfigError: no student or no baseline, or an unknown option of a question.
+        UnknownNameError: an unknown question; LayerNotFoundError: an unknown layer.
+        ModelError: a network does not fit the data.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        images: Images,
+        *,
+        questions: Sequence[Question] = DEFAULT_QUESTIONS,
+        layers: Layers = "auto",
+        seed: int = 0,
+        batch_size: int | None = None,
+        device: str = "auto",
+        out: str | os.PathLike[str] | None = None,
+        title: str | None = None,
+        source: str = "",
+        say: Say = lambda text: None,
+    ) -> None:
+        for role in ("baseline", "student"):
+            if not any(network.role == role for network in networks):
+                raise ConfigError(f"a study needs at least one {role}")
+        self.questions = [make_question(entry) for entry in questions]
+        self.networks = tuple(networks)
+        self.runtime = Runtime(device, batch_size)
+        self.images = images
+        self.title = title
+        self.source = source
+        self.folder = RunFolder(out) if out is not None and self.runtime.is_main else None
+        for network in networks:
+            network.module.to(self.runtime.device)
+        subjects = [self._subject(network, layers) for network in networks]
+        self.workbench = Workbench(subjects, images, seed=seed, runtime=self.runtime, say=say)
+
+    def run(self, *, alerts: Sequence[str] = ()) -> "Report":
+        """Answer every question and return the report; with a run folder it is written there, too.
+
+        A question that fails does not cost the others: its error stands in the report and in `Report.meta.failed`.
+
+        Args:
+            alerts: what the reader must know first, e.g. from `kdlens.doctor`.
+        """
+        answers: dict[str, Answer] = {}
+        failed: dict[str, str] = {}
+        common = self._fingerprint()
+        for question in self.questions:
+            try:
+                answers[question.name] = self._answer(question, common)
+            except Exception as error:
+                log.exception("question %s failed", question.name)
+                failed[question.name] = f"{type(error).__name__}: {error}"
+        report = Report(answers, self._meta(alerts, failed))
+        if self.folder is not None:
+            self._write(report)
+        self.runtime.wait()
+        return report
+
+    def _answer(self, question: Any, common: dict[str, Any]) -> Answer:
+        fingerprint = fingerprint_of({**common, "question": question.name, "options": asdict(question)})
+        stored = self.folder.load_answer(question.name, fingerprint) if self.folder else None
+        stored = self.runtime.share(stored)  # only the first process sees the folder, and all must do the same
+        if stored is not None:
+            self.workbench.progress(f"{question.name}: unchanged, taken from the run folder")
+            return stored
+        self.workbench.progress(f"{question.name}: computing")
+        answer: Answer = question.answer(self.workbench)
+        if self.folder is not None:
+            self.folder.save_answer(answer, fingerprint)
+        return answer
+
+    def _subject(self, network: Network, layers: Layers) -> Subject:
+        asked = layers.get(network.role, "auto") if isinstance(layers, Mapping) else layers
+        if asked == "auto":
+            example = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
+            names = auto_layers(network.module, example)
+        else:
+            names = tuple(asked)
+            for name in names:
+                resolve(network.module, name)
+        return Subject(network.name, network.role, network.module, names, network.seed)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What every answer depends on beside its question."""
+        return {
+            "networks": [
+                (s.name, s.role, s.seed, s.layers, str(s.network), weights_fingerprint(s.network))
+                for s in self.workbench.subjects
+            ],
+            "images": self.images.fingerprint(),
+            "seed": self.workbench.seed,
+        }
+
+    def _meta(self, alerts: Sequence[str], failed: dict[str, str]) -> "Meta":
+        cards = [
+            ModelCard(
+                name=network.name,
+                role=network.role,
+                seed=network.seed,
+                arch=network.arch or type(network.module).__name__,
+                parameters=sum(p.numel() for p in network.module.parameters()),
+                layers=subject.layers,
+                weights=network.weights,
+                fingerprint=weights_fingerprint(network.module)[:12],
+            )
+            for network, subject in zip(self.networks, self.workbench.subjects, strict=True)
+        ]
+        image = self.images[0].image
+        data = DataCard(name=self.images.name, n=len(self.images), classes=tuple(self.images.classes), size=image.shape)
+        students = list(dict.fromkeys(n.name for n in self.networks if n.role == "student"))
+        return Meta(
+            title=self.title or f"What did {' and '.join(students)} learn?",
+            command=command_line(),
+            environment=environment(device=str(self.runtime.device), processes=self.runtime.processes),
+            study=self.source,
+            models=cards,
+            data=data,
+            alerts=list(alerts),
+            failed=failed,
+        )
+
+    def _write(self, report: "Report") -> None:
+        assert self.folder is not None  # noqa: S101 - for the type checker
+        if self.source:
+            self.folder.write_text("study.yaml", self.source)
+        self.folder.write_json("environment.json", {**report.meta.environment, "command": report.meta.command})
+        self.folder.write_json("meta.json", report.meta.to_dict())
+        report.save(self.folder.path / "report.html", overwrite=True)  # our own file in our own folder
+
+
+def make_question(entry: Question) -> Any:
+    """Build a question from its name, or from `{name: options}`.
+
+    Raises:
+        UnknownNameError: no such question.
+        ConfigError: an option it does not have.
+
+    Example:
+        >>> make_question({"unicam": {"gallery": 8}}).gallery
+        8
+    """
+    name, options = question_options(entry)
+    kind = QUESTIONS[name]
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    for option in options:
+        if option not in known:
+            raise ConfigError(f'question "{name}" has no option "{option}"{did_you_mean(option, known)}')
+    return kind(**options)
+
+
+def explain(
+    teacher: nn.Module | None,
+    student: Networks | Mapping[str, Networks],
+    baseline: Networks,
+    data: Any,
+    *,
+    questions: Sequence[Question] = DEFAULT_QUESTIONS,
+    layers: Layers = "auto",
+    class_names: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str = "auto",
+    out: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+    progress: Say | None = None,
+) -> "Report":
+    """Explain a distillation: what changed between the baseline and the student, and what came from the teacher.
+
+    Args:
+        teacher: the teacher, or `None` where it is not at hand.
+        student: a network, one per seed, or a mapping of names to either.
+        baseline: the student's architecture trained on labels alone; one, or one per seed.
+        data: a DataLoader or map-style dataset of `(image, label)` or `(image, label, mask)`; images as the networks
+            take them, `(C, H, W)`.
+        questions: which questions to answer, each a name or `{name: options}`.
+        layers: `"auto"`, dotted layer names, or names per role (`{"teacher": [...], "student": [...]}`).
+        class_names: names of the classes, where the dataset has none.
+        mean: per-channel mean that was subtracted from the images, so that the report can show them.
+        std: per-channel standard deviation, likewise.
+        seed: seed of every random choice.
+        batch_size: images a forward pass; `None` estimates it from free memory.
+        device: `"auto"` or a torch device name.
+        out: run folder to keep answers in; the same call continues where it was stopped.
+        title: title of the report.
+        progress: called with a short text when something long starts.
+
+    Returns:
+        The report: `report.save("report.html")`, `report["unicam"].table`, or show it in a notebook.
+
+    Example:
+        >>> import torch, kdlens
+        >>> nets = [kdlens.load_model("zoo:cnn8", classes=10) for _ in range(3)]
+        >>> data = kdlens.load_dataset("fashion-scenes", count=64)
+        >>> report = kdlens.explain(*nets, data, questions=["accuracy"])
+        >>> report["accuracy"].value("top1_gain", model="student", seed=0)  # doctest: +SKIP
+        0.0
+    """
+    networks = [Network("teacher", "teacher", teacher)] if teacher is not None else []
+    networks += [Network("baseline", "baseline", m, i) for i, m in enumerate(_listed(baseline))]
+    named = student if isinstance(student, Mapping) else {"student": student}
+    networks += [Network(name, "student", m, i) for name, nets in named.items() for i, m in enumerate(_listed(nets))]
+    images = as_images(data, mean=mean, std=std, classes=class_names)
+    with _where_they_were(networks):
+        study = Study(
+            networks,
+            images,
+            questions=questions,
+            layers=layers,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            out=out,
+            title=title,
+            say=progress or (lambda text: None),
+        )
+        return study.run()
+
+
+def explain_file(
+    path: str | os.PathLike[str], *, out: str | os.PathLike[str], allow_code: bool = False, say: Say | None = None
+) -> "Report":
+    """Run the study that a study.yaml describes; paths in it are relative to the file.
+
+    Args:
+        path: the study file.
+        out: run folder.
+        allow_code: whether `file.py:function` architectures may run.
+        say: called with a short text when something long starts.
+
+    Raises:
+        ConfigError: the file does not describe a study.
+    """
+    study = study_from_file(path, out=out, allow_code=allow_code, say=say)
+    return study.run()
+
+
+def study_from_file(
+    path: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    allow_code: bool = False,
+    say: Say | None = None,
+) -> Study:
+    """Build the study that a study.yaml describes, without running it."""
+    path = Path(path)
+    config = load_yaml(path, StudyConfig)
+    images = load_images(config, path.parent)
+    return Study(
+        load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code),
+        images,
+        questions=config.questions,
+        layers=config.layers,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        device=config.device,
+        out=out,
+        title=config.title,
+        source=_resolved(config),
+        say=say or (lambda text: None),
+    )
+
+
+def load_images(config: StudyConfig, base: Path) -> Images:
+    """Load the study's images; `limit` takes a class-balanced, seeded part."""
+    data = config.data
+    root = base / data.root if data.root is not None else None
+    dataset = load_dataset(data.name, root=root, split=data.split, **data.options)
+    images = Images(
+        dataset,
+        mean=data.mean or getattr(dataset, "mean", None),
+        std=data.std or getattr(dataset, "std", None),
+        size=data.size,
+    )
+    if data.limit is not None and data.limit < len(images):
+        images = images.subset(balanced_indices(images.labels, data.limit, seed=config.seed))
+    if len(images) == 0:
+        raise DataError(f'dataset "{data.name}" has no images in split "{data.split}"')
+    return images
+
+
+def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: bool) -> list[Network]:
+    """Load the study's networks, each seed with its own weights."""
+    sections = [("teacher", "teacher", config.models.teacher), ("baseline", "baseline", config.models.baseline)]
+    sections += [(name, "student", section) for name, section in config.models.students.items()]
+    networks = []
+    for name, role, section in sections:
+        for seed, weights in enumerate(section.weight_files if section else ()):
+            arch = _anchored(section.arch, base)
+            module = load_model(
+                arch,
+                weights=base / weights,
+                classes=section.classes or classes,
+                allow_code=allow_code,
+                **section.options,
+            )
+            networks.append(Network(name, role, module, seed, section.arch, weights))
+    return networks
+
+
+def _anchored(arch: str, base: Path) -> str:
+    """Make the path of a `file.py:function` architecture relative to the study file."""
+    file, colon, function = arch.rpartition(":")
+    return f"{base / file}{colon}{function}" if file.endswith(".py") else arch
+
+
+def _resolved(config: StudyConfig) -> str:
+    import yaml
+
+    content = json.loads(config.model_dump_json(exclude_none=True))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _listed(networks: Networks) -> list[nn.Module]:
+    return [networks] if isinstance(networks, nn.Module) else list(networks)
+
+
+@contextlib.contextmanager
+def _where_they_were(networks: Sequence[Network]) -> Any:
+    """Put every network back on its device afterwards."""
+    places = [next((p.device for p in network.module.parameters()), None) for network in networks]
+    try:
+        yield
+    finally:
+        for network, place in zip(networks, places, strict=True):
+            if place is not None:
+                network.module.to(place)

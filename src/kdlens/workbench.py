@@ -1,0 +1,161 @@
+"""The workbench: a study's networks and images, and everything already computed on them.
+
+Implements `kdlens.explain.context.Context`. Questions ask it for logits and activations; it runs every network once for
+each set of images, on all processes, and keeps what fits.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from kdlens.data.images import Images
+from kdlens.data.sampling import balanced_indices
+from kdlens.errors import ModelError
+from kdlens.explain.context import Batch, Subject, Trio
+from kdlens.models.taps import record
+from kdlens.runtime import Runtime, estimate_batch_size
+
+CACHE_BYTES = 2 * 1024**3
+"""Activations kept for questions that share them; the oldest go first."""
+
+
+class Workbench:
+    """What a study offers to its questions.
+
+    Args:
+        subjects: the networks.
+        images: the images, as the networks take them.
+        seed: seed of every draw.
+        runtime: device, processes and batch size.
+        say: called with a short text when something long starts.
+
+    Raises:
+        ModelError: a network does not give one finite logit per class.
+    """
+
+    def __init__(
+        self,
+        subjects: Sequence[Subject],
+        images: Images,
+        *,
+        seed: int,
+        runtime: Runtime,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.subjects = tuple(subjects)
+        self.images = images
+        self.class_names = list(images.classes)
+        self.seed = seed
+        self.runtime = runtime
+        self._say = say
+        self._logits: dict[Subject, Tensor] = {}
+        self._activations: OrderedDict[tuple[Subject, str, str], Tensor] = OrderedDict()
+        self._batch_sizes: dict[Subject, int] = {}
+        for subject in self.subjects:
+            self._check(subject)
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels of all images, `(n,)` int64."""
+        return self.images.labels
+
+    def trios(self) -> Iterator[Trio]:
+        """Every student with the baseline of its seed; with fewer baselines than seeds they are used in turn."""
+        teacher = next((s for s in self.subjects if s.role == "teacher"), None)
+        baselines = [s for s in self.subjects if s.role == "baseline"]
+        for student in self.subjects:
+            if student.role == "student":
+                yield Trio(teacher, student, baselines[student.seed % len(baselines)])
+
+    def logits(self, subject: Subject) -> Tensor:
+        """Logits on all images, `(n, classes)` float32 on the CPU."""
+        if subject not in self._logits:
+            self.progress(f"{_label(subject)}: predicting {len(self.images)} images")
+            every = torch.arange(len(self.images))
+            self._logits[subject] = self._pass(subject, every, ())["output"]
+        return self._logits[subject]
+
+    def activations(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations of `indices` at `layers`, float32 on the CPU; layers not kept from before share one pass."""
+        key = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
+        missing = [layer for layer in layers if (subject, layer, key) not in self._activations]
+        found = {layer: self._activations[subject, layer, key] for layer in layers if layer not in missing}
+        if missing:
+            self.progress(f"{_label(subject)}: reading {', '.join(missing)}")
+            found |= {layer: a for layer, a in self._pass(subject, indices, missing).items() if layer != "output"}
+            self._keep(subject, key, found)
+        return {layer: found[layer] for layer in layers}
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The images `indices`, their labels and masks."""
+        return Batch(*self.images.batch(indices))
+
+    def display(self, images: Tensor) -> Tensor:
+        """Network inputs back to pictures, `(n, H, W, 3)` uint8."""
+        return self.images.display(images)
+
+    def draw(self, count: int, purpose: str) -> Tensor:
+        """Class-balanced indices, the same for the same seed and purpose."""
+        seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()[:6], "big")
+        return balanced_indices(self.labels, count, seed=seed)
+
+    def run(self, subject: Subject, images: Tensor) -> Tensor:
+        """Logits for images that are not in the data, `(n, classes)` float32 on the CPU."""
+
+        def forward(part: Tensor) -> dict[str, Tensor]:
+            output, _ = record(subject.network, images[part].to(self.runtime.device), ())
+            return {"output": output.float()}
+
+        size = self._batch_size(subject)
+        return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)["output"]
+
+    def progress(self, text: str) -> None:
+        """Tell the person what is being done; only the first process speaks."""
+        if self.runtime.is_main:
+            self._say(text)
+
+    def _pass(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        def forward(part: Tensor) -> dict[str, Tensor]:
+            images = self.images.batch(part)[0].to(self.runtime.device)
+            output, found = record(subject.network, images, layers)
+            return {"output": output.float(), **{layer: a.float() for layer, a in found.items()}}
+
+        return self.runtime.over(indices, forward, batch_size=self._batch_size(subject))
+
+    def _batch_size(self, subject: Subject) -> int:
+        if self.runtime.batch_size is not None:
+            return self.runtime.batch_size
+        if subject not in self._batch_sizes:
+            example = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
+            self._batch_sizes[subject] = estimate_batch_size(subject.network, example)
+        return self._batch_sizes[subject]
+
+    def _keep(self, subject: Subject, key: str, found: dict[str, Tensor]) -> None:
+        for layer, activation in found.items():
+            self._activations[subject, layer, key] = activation
+        while len(self._activations) > 1 and sum(a.nbytes for a in self._activations.values()) > CACHE_BYTES:
+            self._activations.popitem(last=False)
+
+    def _check(self, subject: Subject) -> None:
+        """One image through the network, so that a wrong network is named before hours of work."""
+        image = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
+        try:
+            output, _ = record(subject.network, image, ())
+        except (RuntimeError, TypeError, ValueError) as error:
+            shape = tuple(image.shape)
+            raise ModelError(f"{_label(subject)} cannot take an image batch of shape {shape}: {error}") from error
+        if output.ndim != 2 or output.shape[1] != len(self.class_names):
+            raise ModelError(
+                f"{_label(subject)} gives an output of shape {tuple(output.shape)} for one image, but the data has "
+                f"{len(self.class_names)} classes, so (1, {len(self.class_names)}) was expected; "
+                "give the class count of the network's training, or the same class list"
+            )
+        if not torch.isfinite(output).all():
+            raise ModelError(f"{_label(subject)} gives NaN or infinite logits for the first image; check its weights")
+
+
+def _label(subject: Subject) -> str:
+    return subject.name if subject.seed == 0 else f"{subject.name} (seed {subject.seed})"
