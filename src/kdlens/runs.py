@@ -72,13 +72,15 @@ class RunFolder:
 
     def load_answer(self, question: str, fingerprint: str | None = None) -> Answer | None:
         """Return the stored answer, or None if there is none or it was made from something else."""
+        from safetensors import SafetensorError
+
         folder = self.path / "answers" / question
         _restore(folder)
         try:
             if fingerprint is not None and (folder / "fingerprint.txt").read_text() != fingerprint:
                 return None
             return Answer.load(folder)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None  # missing or damaged: it will be computed again
 
     def save_answer(self, answer: Answer, fingerprint: str) -> None:
