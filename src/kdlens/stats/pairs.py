@@ -1,5 +1,6 @@
 """Euclidean distances between deep features: from Gram matrices, block by block, accurate near zero, differentiable."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -143,7 +144,7 @@ def _three_dimensional(x: Tensor) -> Tensor:
         raise StatisticsError(f"features must be (n, d), got {tuple(x.shape)}; for one number each use x[:, None]")
     if x.is_complex():
         raise StatisticsError("features must be real numbers, got complex ones")
-    return x.reshape(-1, *x.shape[-2:])
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def _explain_not_finite(x: Tensor, y: Tensor | None) -> None:

@@ -1,0 +1,123 @@
+"""Proportions and paired differences, of one training seed or of several judged on the same images."""
+
+import math
+from statistics import NormalDist
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kdlens.errors import StatisticsError
+from kdlens.stats.resampling import Interval, bootstrap_mean, seed_interval
+
+
+def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
+    """A proportion with Wilson's score interval, which is right near 0 and 1, where the bootstrap has no width.
+
+    Raises:
+        StatisticsError: no trial, or more successes than trials.
+
+    Example:
+        >>> interval = wilson(10, 10)
+        >>> interval.value, round(interval.low, 3), round(interval.high, 3)
+        (1.0, 0.722, 1.0)
+
+    Source: Wilson, Journal of the American Statistical Association 22 (1927).
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise StatisticsError(f"a proportion needs 0 <= successes <= n and n > 0, got {successes} of {n}")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = successes / n, z * z / n
+    centre = (share + weight / 2) / (1 + weight)
+    half = z * math.sqrt(share * (1 - share) / n + weight / (4 * n)) / (1 + weight)
+    # at 0 and 1 the ends are exact; rounding must not push the share out of its own interval
+    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)), n)
+
+
+def sign_flip_p(sums: Int[Tensor, " n"]) -> float:
+    """Exact two-sided p-value that paired integer differences are as often up as down.
+
+    Under the null hypothesis each image's difference is equally likely to have either sign. The distribution of the
+    total is convolved exactly from the binomials of each size, so there is no Monte-Carlo floor. With differences of
+    -1, 0 and 1 (one seed) this is the exact McNemar test; with several seeds each image enters once, with its sum over
+    seeds, so that the same image is not counted as several.
+
+    Args:
+        sums: for each image the sum over seeds of (right with A) - (right with B).
+
+    Example:
+        >>> round(sign_flip_p(torch.tensor([1, 1, 1, 1, 1, 0])), 6)
+        0.0625
+    """
+    sizes = sums.abs()
+    distribution = torch.ones(1, dtype=torch.float64)
+    for size in range(1, int(sizes.max()) + 1 if len(sizes) else 1):
+        count = int((sizes == size).sum())
+        steps = torch.zeros(2 * size * count + 1, dtype=torch.float64)
+        steps[:: 2 * size] = _binomial(count)
+        distribution = _convolve(distribution, steps)
+    total, reach = int(sums.sum().abs()), int(sizes.sum())
+    if total == 0:
+        return 1.0
+    # position of the total T in the distribution is T + reach; the null is symmetric
+    return min(1.0, 2 * distribution[reach + total :].sum().item())
+
+
+def crossed_mean(values: Float[Tensor, "seeds n"], *, seed: int, level: float = 0.95) -> Interval:
+    """Mean over training seeds and images, with an interval that covers both.
+
+    The seeds are judged on the same images, so two things could have come out otherwise: the training runs and the
+    images. With one seed the interval is the bootstrap over images. With more, the distances to the ends of Student's
+    t interval over seeds and of the bootstrap interval over images (of each image's mean over seeds) are added in
+    quadrature.
+
+    Args:
+        values: one number per seed and image, e.g. the difference of two networks in {-1, 0, 1}.
+        seed: of the bootstrap.
+        level: coverage of the interval.
+
+    Returns:
+        The interval; its `n` counts images.
+
+    Raises:
+        StatisticsError: no value, or values that are not finite.
+
+    Example:
+        >>> one = crossed_mean(torch.tensor([[0.0, 1.0, 1.0, 0.0]]), seed=0)
+        >>> one.value, one.n
+        (0.5, 4)
+
+    Source: adding recovered variances of independent sources: Zou and Donner, Statistics in Medicine 27 (2008).
+    """
+    over_images = bootstrap_mean(values.mean(0, dtype=torch.float64), seed=seed, level=level)
+    if len(values) == 1:
+        return over_images
+    over_seeds = seed_interval(values.mean(1, dtype=torch.float64).tolist(), level)
+    return in_quadrature(over_images, over_seeds)
+
+
+def in_quadrature(over_images: Interval, over_seeds: Interval) -> Interval:
+    """Join the intervals of one mean due to two independent sources; an unknown one (NaN) adds nothing.
+
+    Example:
+        >>> joined = in_quadrature(Interval(0.0, -3.0, 3.0, 100), Interval(0.0, -4.0, 4.0, 3))
+        >>> joined.low, joined.high, joined.n
+        (-5.0, 5.0, 100)
+    """
+    if math.isnan(over_seeds.low):
+        return over_images
+    value = over_images.value
+    down = math.hypot(value - over_images.low, value - over_seeds.low)
+    up = math.hypot(over_images.high - value, over_seeds.high - value)
+    return Interval(value, value - down, value + up, over_images.n)
+
+
+def _binomial(n: int) -> Tensor:
+    """Probabilities of 0..n heads of a fair coin."""
+    k = torch.arange(n + 1, dtype=torch.float64)
+    return (math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)).exp()
+
+
+def _convolve(a: Tensor, b: Tensor) -> Tensor:
+    short, long = sorted((a, b), key=len)
+    return torch.nn.functional.conv1d(long[None, None], short.flip(0)[None, None], padding=len(short) - 1)[0, 0]
