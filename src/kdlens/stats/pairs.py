@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from kdlens.errors import StatisticsError
 
-_BLOCK = 2**19  # float64 numbers worked on at once: 4 MB
+_BLOCK = 2**17  # float64 numbers worked on at once: 1 MB, which stays in the cache
 _NEAR = 1e-6  # squared distances below this share of the squared norms are computed again, from differences
 
 
@@ -67,14 +67,22 @@ class _Distances(torch.autograd.Function):
         x, y, result = ctx.saved_tensors
         weight = torch.where(result > 0, gradients[0] / result, 0)
         if y is None:
-            return _pull(weight + weight.mT, x, x), None
-        first = _pull(weight, x, y) if ctx.needs_input_grad[0] else None
-        second = _pull(weight.mT, y, x) if ctx.needs_input_grad[1] else None
+            return weighted_differences(weight + weight.mT, x, x), None
+        first = weighted_differences(weight, x, y) if ctx.needs_input_grad[0] else None
+        second = weighted_differences(weight.mT, y, x) if ctx.needs_input_grad[1] else None
         return first, second
 
 
-def _pull(weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sum over j of weight_ij (x_i - y_j), block by block; in the dtype of `x`."""
+def weighted_differences(weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Sum over j of weight_ij (x_i - y_j), block by block; in the dtype of `x`.
+
+    This is what the gradient of any function of distances looks like.
+
+    Args:
+        weight: `(b, n, m)` float64.
+        x: `(b, n, d)`.
+        y: `(b, m, d)`.
+    """
     result = torch.empty_like(x)
     total = weight.sum(-1, keepdim=True)
     for columns in _columns(x.shape[0] * (x.shape[1] + y.shape[1]), x.shape[-1]):
