@@ -24,10 +24,10 @@ def folder_of(root: str | os.PathLike[str] | None, needed: Sequence[str], layout
         raise DataError(f"{name} is read from a folder; give root=FOLDER.\n{layout}")
     folder = Path(root)
     if not folder.is_dir():
-        raise DataError(f"{name}: there is no folder {folder}.\n{layout}")
+        raise DataError(f"{name}: there is no folder {shown(folder)}.\n{layout}")
     for part in needed:
         if not (folder / part).exists():
-            raise DataError(f"{name}: {folder} holds no {part}.\n{layout}")
+            raise DataError(f"{name}: {shown(folder)} holds no {part}.\n{layout}")
     return folder
 
 
@@ -40,6 +40,17 @@ def one_of(value: str, options: Sequence[str], what: str, name: str) -> str:
     if value not in options:
         raise DataError(f'{name} has no {what} "{value}"; choose from {", ".join(options)}')
     return value
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    r"""A path for people: what a terminal could obey (line breaks, escape codes) or not show is written out.
+
+    Example:
+        >>> shown("a\nb.jpg")
+        'a\\nb.jpg'
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def inside(folder: Path, relative: str) -> Path:
@@ -60,7 +71,9 @@ def inside(folder: Path, relative: str) -> Path:
     parts = relative.replace("\\", "/").split("/")
     drive = len(parts[0]) == 2 and parts[0].endswith(":")
     if not relative or relative.startswith(("/", "\\")) or ".." in parts or drive or "\0" in relative:
-        raise DataError(f"the list of files in {folder} names {relative!r}, which leads out of the folder; refused")
+        raise DataError(
+            f"the list of files in {shown(folder)} names {relative!r}, which leads out of the folder; refused"
+        )
     return folder.joinpath(*parts)
 
 
@@ -81,11 +94,11 @@ def open_image(path: Path, mode: str | None = "RGB") -> Any:
             image.load()
             return image if mode is None or image.mode == mode else image.convert(mode)
     except FileNotFoundError as error:
-        raise DataError(f"there is no image {path}") from error
+        raise DataError(f"there is no image {shown(path)}") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path} claims to be implausibly large and was not decoded: {error}") from error
+        raise DataError(f"{shown(path)} claims to be implausibly large and was not decoded: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is truncated or not an image: {error}") from error
+        raise DataError(f"{shown(path)} is truncated or not an image: {error}") from error
 
 
 def read_lines(path: Path) -> list[str]:
@@ -97,4 +110,4 @@ def read_lines(path: Path) -> list[str]:
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+        raise DataError(f"cannot read {shown(path)}: {error}") from error

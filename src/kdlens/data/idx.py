@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdlens.data.files import shown
 from kdlens.errors import DataError
 
 _UINT8 = 0x08
@@ -27,17 +28,17 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(f"{path} is not an idx file: it must start with two zero bytes")
+        raise DataError(f"{shown(path)} is not an idx file: it must start with two zero bytes")
     if content[2] != _UINT8 or content[3] != dimensions:
         raise DataError(
-            f"{path} holds type {content[2]:#04x} with {content[3]} dimensions; "
+            f"{shown(path)} holds type {content[2]:#04x} with {content[3]} dimensions; "
             f"expected bytes ({_UINT8:#04x}) with {dimensions}"
         )
     start = 4 + 4 * dimensions
     shape = tuple(int(side) for side in np.frombuffer(content[4:start], ">u4"))
     found, expected = len(content) - start, int(np.prod(shape, dtype=object))
     if len(shape) < dimensions or found != expected:
-        raise DataError(f"{path} is truncated or padded: {expected} bytes announced, {max(found, 0)} found")
+        raise DataError(f"{shown(path)} is truncated or padded: {expected} bytes announced, {max(found, 0)} found")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
 
 
@@ -55,4 +56,4 @@ def _content(path: Path) -> bytes:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix == ".gz" else data
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{shown(path)} cannot be read: {error}") from error

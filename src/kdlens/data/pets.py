@@ -1,0 +1,91 @@
+"""The Oxford-IIIT pet dataset, with the animal as mask.
+
+Source: Parkhi, Vedaldi, Zisserman and Jawahar, Cats and Dogs, CVPR 2012.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from kdlens.data.files import folder_of, inside, one_of, read_lines, shown
+from kdlens.data.on_disk import IMAGENET_MEAN, IMAGENET_STD, OnDisk, label_image
+from kdlens.errors import DataError
+
+_OBJECT, _BORDER = 1, 3  # 2 is background
+_LAYOUT = """Expected:
+  images/Abyssinian_1.jpg ...
+  annotations/list.txt  trainval.txt  test.txt  trimaps/Abyssinian_1.png ...
+Get it from https://www.robots.ox.ac.uk/~vgg/data/pets/"""
+
+
+class _Entry(NamedTuple):
+    name: str
+    breed: int
+    species: int
+
+
+class Pets(OnDisk):
+    """Oxford-IIIT pets: 7,349 photographs of 37 breeds of cats and dogs, each with a trimap.
+
+    Args:
+        root: the folder that holds `images` and `annotations`.
+        split: `"trainval"` (also called `"train"`), `"test"` or `"all"`.
+        labels: `"breed"` (37 classes) or `"species"` (cat, dog).
+        border: whether the trimaps' uncertain border counts as `"object"` or as `"background"`.
+
+    Raises:
+        DataError: something is missing, damaged or leads out of the folder; the message shows the layout.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        split: str = "test",
+        *,
+        labels: Literal["breed", "species"] = "breed",
+        border: Literal["object", "background"] = "object",
+    ) -> None:
+        one_of(split, ("train", "trainval", "test", "all"), "split", "pets")
+        one_of(labels, ("breed", "species"), "labels", "pets")
+        one_of(border, ("object", "background"), "border", "pets")
+        annotations = f"annotations/{ {'train': 'trainval', 'all': 'list'}.get(split, split) }.txt"
+        folder = folder_of(root, ("images", annotations), _LAYOUT, "pets")
+        entries = [_entry(line, folder / annotations) for line in read_lines(folder / annotations) if line[0] != "#"]
+        self.trimaps = [inside(folder / "annotations" / "trimaps", f"{entry.name}.png") for entry in entries]
+        self._counted = (_OBJECT, _BORDER) if border == "object" else (_OBJECT,)
+        if labels == "species":
+            numbers, classes = [entry.species for entry in entries], ["cat", "dog"]
+        else:
+            numbers, classes = [entry.breed for entry in entries], _breeds(folder, entries)
+        files = [inside(folder / "images", f"{entry.name}.jpg") for entry in entries]
+        super().__init__(files, numbers, classes, name="pets", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+    def mask(self, index: int, size: tuple[int, int]) -> Bool[Tensor, "h w"] | None:
+        """The animal, from its trimap; `None` if the dataset was unpacked without trimaps."""
+        trimap = self.trimaps[index]
+        if not trimap.parent.is_dir():
+            return None
+        values = label_image(trimap, size)
+        mask = values == self._counted[0]
+        for value in self._counted[1:]:
+            mask |= values == value
+        return mask
+
+
+def _entry(line: str, path: Path) -> _Entry:
+    """A line `Abyssinian_100 1 1 1`: name, breed among all, species, breed within the species; counted from 1."""
+    parts = line.split()
+    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]) or parts[2] not in ("1", "2"):
+        raise DataError(f'{shown(path)} has the line "{line}"; expected NAME BREED SPECIES NUMBER')
+    return _Entry(parts[0], int(parts[1]) - 1, int(parts[2]) - 1)
+
+
+def _breeds(folder: Path, entries: list[_Entry]) -> list[str]:
+    """Names of the breeds, which only the names of the files tell; from the whole list where it is there."""
+    path = folder / "annotations" / "list.txt"
+    every = [_entry(line, path) for line in read_lines(path) if line[0] != "#"] if path.is_file() else []
+    names = {entry.breed: entry.name.rpartition("_")[0] for entry in [*every, *entries]}
+    return [names.get(breed, f"breed {breed + 1}") for breed in range(max(names, default=-1) + 1)]
