@@ -2,41 +2,79 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+
+class Stages:
+    """Called with a text when a stage begins. This one stays silent; `stages` gives one that shows itself.
+
+    Example:
+        >>> say = Stages()
+        >>> say("reading images")
+    """
+
+    def __call__(self, text: str) -> None:
+        """Begin a stage; the one before is over."""
+
+    def detail(self, text: str) -> None:
+        """Say how far the stage is."""
+
+    def close(self, *, done: bool) -> None:
+        """End the last stage."""
+
+
+class _Shown(Stages):
+    """Stages on a terminal, or as plain lines where there is none."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self.status = self._console.status("starting")
+        self._current: tuple[str, float] | None = None
+
+    def __call__(self, text: str) -> None:
+        self.close(done=True)
+        self._current = (text, time.perf_counter())
+        self._show(text)
+
+    def detail(self, text: str) -> None:
+        if self._current is not None:
+            self._show(f"{self._current[0]}: {text}")
+
+    def close(self, *, done: bool) -> None:
+        if self._current is not None:
+            text, start = self._current
+            mark = "[green]✓[/green]" if done else "[red]✗[/red]"
+            self._console.print(f"{mark} {_escaped(text)} [dim]{time.perf_counter() - start:.1f} s[/dim]")
+            self._current = None
+
+    def _show(self, text: str) -> None:
+        self.status.update(_escaped(text))
 
 
 @contextlib.contextmanager
-def stages(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Yield a function that starts the next stage; the one before is then printed with the seconds it took.
+def stages(*, quiet: bool = False) -> Iterator[Stages]:
+    """Yield a function that begins the next stage; the one before is then printed with the seconds it took.
 
     Example:
         >>> with stages(quiet=True) as say:
         ...     say("reading images")
     """
     if quiet:
-        yield lambda text: None
+        yield Stages()
         return
-    from rich.console import Console
+    shown = _Shown()
+    with shown.status:
+        try:
+            yield shown
+        except BaseException:
+            shown.close(done=False)
+            raise
+        shown.close(done=True)
+
+
+def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    console = Console(stderr=True, highlight=False)
-    current: list[tuple[str, float]] = []
-
-    def close(mark: str) -> None:
-        if current:
-            text, start = current.pop()
-            console.print(f"{mark} {escape(text)} [dim]{time.perf_counter() - start:.1f} s[/dim]")
-
-    with console.status("starting") as status:
-
-        def say(text: str) -> None:
-            close("[green]✓[/green]")
-            current.append((text, time.perf_counter()))
-            status.update(escape(text))
-
-        try:
-            yield say
-        except BaseException:
-            close("[red]✗[/red]")
-            raise
-        close("[green]✓[/green]")
+    return escape(text)

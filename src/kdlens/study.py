@@ -394,3 +394,30 @@ def _where_they_were(networks: Sequence[Network]) -> Any:
         for network, place in zip(networks, places, strict=True):
             if place is not None:
                 network.module.to(place)
+
+
+def report_from_folder(path: str | os.PathLike[str]) -> "Report":
+    """Build the report of a finished run folder again, from what is stored in it.
+
+    Raises:
+        ConfigError: the folder holds no finished run.
+    """
+    path = Path(path)
+    if not (path / "meta.json").is_file():
+        raise ConfigError(f"{path} holds no finished run; give the folder that `kdlens explain` wrote")
+    folder = RunFolder(path)
+    meta = Meta.from_dict(json.loads((path / "meta.json").read_text(encoding="utf-8")))
+    found = {name: folder.load_answer(name) for name in folder.saved_questions()}
+    return Report({name: answer for name, answer in found.items() if answer is not None}, meta)
+
+
+def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
+    """Run the doctor on the networks and images of a study.yaml; see `kdlens.doctor`."""
+    from kdlens.checks import doctor
+
+    path = Path(path)
+    config = load_yaml(path, StudyConfig)
+    images = load_images(config, path.parent)
+    networks = load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code)
+    by_role = {network.role: network.module for network in reversed(networks)}
+    return doctor(by_role.get("teacher"), by_role["student"], by_role["baseline"], images, seed=config.seed)

@@ -1,0 +1,137 @@
+"""The demo: a shortcut in the data, a teacher that never saw it, and what distillation makes of that.
+
+In the training images of the students the background's texture gives the class away four times out of five. The
+baseline is trained on their labels. One student is distilled, on the very same images, from a teacher whose own training
+images had no such shortcut; another from a teacher that knows nothing but the shortcut. All are explained on images
+where the background says nothing.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from kdlens.data.images import Images
+from kdlens.data.scenes import FashionScenes
+from kdlens.models.load import load_model
+from kdlens.models.weights import save_weights
+from kdlens.progress import Stages
+from kdlens.report import Report
+from kdlens.runs import RunFolder
+from kdlens.study import explain_file
+from kdlens.training.api import distill
+from kdlens.training.events import Event
+from kdlens.training.progress import summarise
+
+SEEDS = 3
+SHORTCUT = 0.8
+"""Chance that the background follows the class in the students' training images."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network of the demo is trained."""
+
+    name: str
+    arch: str
+    bias: float
+    epochs: int
+    seeds: int = 1
+    teacher: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_STUDENT: dict[str, Any] = {"arch": "zoo:cnn8", "bias": SHORTCUT, "epochs": 6, "seeds": SEEDS}
+_KD: dict[str, Any] = {"temperature": 2.0, "alpha": 0.9}
+
+RECIPES = (
+    Recipe("teacher", "zoo:cnn32", bias=0.0, epochs=8),
+    Recipe("shortcut-teacher", "zoo:cnn16", bias=1.0, epochs=2),
+    Recipe("baseline", **_STUDENT),
+    Recipe("kd", **_STUDENT, teacher="teacher", options=_KD),
+    Recipe("kd-from-shortcut", **_STUDENT, teacher="shortcut-teacher", options=_KD),
+)
+
+STUDY = """\
+# Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .
+title: Does a student inherit its teacher's eyes?
+seed: {seed}
+data: {{name: fashion-scenes, split: test, bias: 0.0, seed: {seed}}}
+models:
+  teacher:
+    arch: zoo:cnn32
+    weights: models/teacher-{seed}.safetensors
+  baseline:
+    arch: zoo:cnn8
+    weights: {baseline}
+  students:
+    kd:
+      arch: zoo:cnn8
+      weights: {kd}
+    kd-from-shortcut:
+      arch: zoo:cnn8
+      weights: {harmful}
+questions: [accuracy, reliance, unicam, relevance]
+"""
+
+
+def run_demo(out: str | os.PathLike[str], *, seed: int = 0, say: Stages | None = None, images: int = 6000) -> Report:
+    """Train the demo's networks, explain them, and write everything into `out`.
+
+    A killed demo continues where it stopped, and a finished one only reads its answers again.
+
+    Args:
+        out: folder; new, or of an earlier demo.
+        seed: seed of images, training and draws.
+        say: told about every stage.
+        images: training images; fewer make a quicker, poorer demo.
+    """
+    say = say or Stages()
+    folder = RunFolder(out)
+    networks: dict[str, nn.Module] = {}
+    for recipe in RECIPES:
+        for number in range(recipe.seeds):
+            networks[recipe.name] = _trained(recipe, seed + number, folder.path, networks, say, images)
+    study = folder.write_text("demo.yaml", _study_text(seed))
+    return explain_file(study, out=folder.path, say=say)
+
+
+def _trained(
+    recipe: Recipe, seed: int, out: Path, networks: dict[str, nn.Module], say: Stages, images: int
+) -> nn.Module:
+    name = f"{recipe.name}-{seed}"
+    say(f"training {recipe.name}" + (f" (seed {seed})" if recipe.seeds > 1 else ""))
+    scenes = FashionScenes("train", bias=recipe.bias, seed=seed, count=images)
+
+    def listener(event: Event) -> None:
+        if event.kind == "epoch":
+            say.detail(summarise(event))
+
+    network = load_model(recipe.arch, classes=len(scenes.classes), seed=seed)
+    teacher = networks[recipe.teacher] if recipe.teacher else None
+    distill(
+        teacher,
+        network,
+        Images(scenes, mean=scenes.mean, std=scenes.std),
+        method="kd" if teacher is not None else "labels",
+        epochs=recipe.epochs,
+        optimizer={"name": "adam", "lr": 6e-3},
+        schedule="one-cycle",
+        seed=seed,
+        out=out / "training" / name,
+        progress=listener,
+        **recipe.options,
+    )
+    models = out / "models"
+    models.mkdir(exist_ok=True)
+    save_weights(network, models / f"{name}.safetensors")
+    return network
+
+
+def _study_text(seed: int) -> str:
+    def files(name: str) -> str:
+        return "[" + ", ".join(f"models/{name}-{seed + i}.safetensors" for i in range(SEEDS)) + "]"
+
+    return STUDY.format(seed=seed, baseline=files("baseline"), kd=files("kd"), harmful=files("kd-from-shortcut"))
