@@ -1,0 +1,189 @@
+"""Weights in files: read without running code, fitted to a network key by key, written whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdlens.errors import ModelError
+from kdlens.models.checkpoints import read_tensors
+from kdlens.models.keys import Fit, fit_keys
+from kdlens.models.wrappers import unwrap
+
+_HEADER = "kdlens"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the keys of a file.
+
+    Attributes:
+        missing: keys of the network that the file lacks.
+        unexpected: keys of the file that the network lacks, as the file spells them.
+        renamed_prefix: prefix that was taken off the file's keys, e.g. `"module."`; `""` if none.
+        mismatched: keys whose shapes differ, as `"fc.weight: (100, 64) in the file, (10, 64) in the network"`.
+    """
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    renamed_prefix: str = ""
+    mismatched: tuple[str, ...] = ()
+
+
+def read_weights(path: str | os.PathLike[str], *, key: str | None = None) -> dict[str, Tensor]:
+    """Read a state dict from a `.safetensors`, `.pt` or `.pth` file, onto the CPU, without running any code in it.
+
+    State dicts inside containers (`{"epoch": 3, "state_dict": ...}`, also nested) are found.
+
+    Args:
+        path: the file.
+        key: which entry of the container to take, where it holds several (`"teacher"`, `"ema"`); dots go deeper.
+
+    Raises:
+        UnsafeFileError: the file would run code if it were opened the ordinary way; the text names what it asks for.
+        ModelError: there is no such file, it is damaged, or no state dict is in it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     save_weights(nn.Linear(2, 1), place + "/a.safetensors")
+        ...     sorted(read_weights(place + "/a.safetensors"))
+        ['bias', 'weight']
+    """
+    path = Path(path)
+    tensors, metadata = read_tensors(path, key)
+    for copy, original in metadata.get(_HEADER, {}).get("tied", {}).items():
+        tensors[copy] = tensors[original]
+    return tensors
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what `save_weights` was given as `metadata`; empty for files of other origin.
+
+    Raises:
+        ModelError: there is no such file, or it is damaged.
+    """
+    _, metadata = read_tensors(Path(path), None)
+    found: dict[str, Any] = metadata.get(_HEADER, {}).get("metadata", {})
+    return found
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool = True) -> LoadReport:
+    """Load the weights in a file into a network.
+
+    Prefixes that wrappers leave in keys (`module.`, `model.`, `_orig_mod.`, also stacked) are taken off. The network
+    changes only if nothing is wrong.
+
+    Args:
+        model: any network, wrapped or not.
+        path: see `read_weights`.
+        strict: raise when a key is missing, unexpected or of another shape; otherwise load what fits and report.
+
+    Raises:
+        ModelError: (strict) a key does not fit; the text has every one. Also for whatever `read_weights` raises it for.
+        UnsafeFileError: the file would run code.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     save_weights(nn.Linear(2, 1), place + "/a.safetensors")
+        ...     load_weights(nn.Linear(2, 1), place + "/a.safetensors")
+        LoadReport(missing=(), unexpected=(), renamed_prefix='', mismatched=())
+    """
+    network = unwrap(model)
+    fit = fit_keys(network, read_weights(path))
+    if strict and fit.problem:
+        raise ModelError(f"{path} does not fit {type(network).__name__}: {fit.problem}")
+    _copy(network, fit)
+    return LoadReport(fit.missing, fit.unexpected, fit.prefix, fit.mismatched)
+
+
+def _copy(network: nn.Module, fit: Fit) -> None:
+    network.load_state_dict(fit.usable, strict=False)
+
+
+def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write the weights of a network to a `.safetensors` file, whole or not at all.
+
+    Tied weights are written once and tied again by `read_weights`.
+
+    Args:
+        model: any network; wrappers are left out, so the keys are those of the bare network.
+        path: the file; its folder must exist.
+        metadata: anything JSON can hold; `read_metadata` gives it back.
+
+    Raises:
+        ModelError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     save_weights(nn.Linear(2, 1), place + "/a.safetensors", {"epochs": 30})
+        ...     read_metadata(place + "/a.safetensors")
+        {'epochs': 30}
+    """
+    tensors, tied = _untied(unwrap(model))
+    header = {_HEADER: json.dumps({"metadata": dict(metadata or {}), "tied": tied})}
+    path = Path(path)
+    try:
+        _write(tensors, path, header)
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
+    from safetensors.torch import save_file
+
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, header)
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _untied(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Split a state dict into tensors with memory of their own, and names that stand for the same tensor."""
+    tensors: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            continue  # extra state of a module; not weights
+        place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        if value.numel() and place in first:
+            tied[name] = first[place]
+        else:
+            first[place] = name
+            tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+    return tensors, tied
+
+
+def weights_fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of all weights and buffers; wrappers do not change it.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> weights_fingerprint(net) == weights_fingerprint(nn.DataParallel(net))
+        True
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(unwrap(model).state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
