@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kdlens.errors import DataError
 
 
@@ -92,13 +94,23 @@ def open_image(path: Path, mode: str | None = "RGB") -> Any:
     try:
         with Image.open(path) as image:
             image.load()
-            return image if mode is None or image.mode == mode else image.convert(mode)
+            return image if mode is None or image.mode == mode else eight_bit(image).convert(mode)
     except FileNotFoundError as error:
         raise DataError(f"there is no image {shown(path)}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{shown(path)} claims to be implausibly large and was not decoded: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{shown(path)} is truncated or not an image: {error}") from error
+
+
+def eight_bit(image: Any) -> Any:
+    """Return a PIL image with 16 bits a pixel as one with 8; PIL itself would cut everything above 255."""
+    from PIL import Image
+
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.float64) / 257
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 
 def read_lines(path: Path) -> list[str]:

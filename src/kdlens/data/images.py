@@ -95,8 +95,8 @@ class Images:
             DataError: the images are not of one size and no `size` was asked for.
         """
         indices = torch.as_tensor(indices).long()
-        if hasattr(self.dataset, "take"):
-            x, y, masks = self.dataset.take(self._index[indices])
+        if hasattr(self.dataset, "gather"):
+            x, y, masks = self.dataset.gather(self._index[indices])
             return self._prepared(x, pixels=False), y, None if masks is None else self._fitted_mask(masks)
         items = [self[i] for i in indices.tolist()]
         shapes = {tuple(item.image.shape) for item in items}

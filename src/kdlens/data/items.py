@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdlens.data.files import eight_bit
 from kdlens.errors import DataError
 
 _EXPECTED = "expected (image, label), (image, label, mask) or a dict with the keys image, label and, if any, mask"
-_GREY_MODES = ("1", "L", "I", "I;16", "F", "LA")
 
 
 class Item(NamedTuple):
@@ -124,11 +124,6 @@ def _from_array(image: np.ndarray, where: str) -> Tensor:
 
 def _from_pil(image: Any) -> Tensor:
     """Grey images keep one channel, all others (palette, alpha, CMYK) become RGB."""
-    if image.mode in ("I;16", "I"):
-        image = image.point(lambda value: value / 256).convert("L") if _is_deep(image) else image.convert("L")
-    array = np.array(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
+    image = eight_bit(image)
+    array = np.array(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
-
-
-def _is_deep(image: Any) -> bool:
-    return bool(image.getextrema()[1] > 255)

@@ -64,7 +64,7 @@ class InMemory:
         mask = None if self.masks is None else self.masks[index]
         return Item(self.images[index].float() / 255, int(self.labels[index]), mask)
 
-    def take(
+    def gather(
         self, indices: Int[Tensor, " m"]
     ) -> tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"], Bool[Tensor, "m h w"] | None]:
         """Many items at once: images in [0, 1], labels, masks."""

@@ -116,7 +116,7 @@ class FashionScenes:
         place = index - start if self._cached else 0
         return Item(images[place].float() / 255, int(self.labels[index]), masks[place])
 
-    def take(
+    def gather(
         self, indices: Int[Tensor, " m"]
     ) -> tuple[Float[Tensor, "m 3 h w"], Int[Tensor, " m"], Bool[Tensor, "m h w"]]:
         """Many items at once: images in [0, 1], labels, masks."""
