@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from kdlens.errors import ConfigError, LayerShapeError, StatisticsError
 from kdlens.explain.cam import published_scale
-from kdlens.explain.unicam_maps import Activations, score_activations, unicam_from_activations, vectors
-from kdlens.stats.distance import semipartial_distance_correlation
+from kdlens.explain.unicam_maps import Scene, Sight, unicam_from_activations, vectors
+from kdlens.stats.distance import distance_correlation, semipartial_distance_correlation
 
 
 def numbers(text, *shape):
@@ -41,7 +41,7 @@ def test_activations_of_the_example():
 
 @pytest.mark.parametrize("features", ["flat", "pooled"])
 def test_worked_example(features):
-    result = unicam_from_activations(Activations(A, GIVEN, LABELS), size=(2, 2), features=features)
+    result = unicam_from_activations(Scene(Sight(A, features), Sight(GIVEN), LABELS), size=(2, 2))
     assert result.relevance == pytest.approx(RELEVANCE[features], abs=1e-9)
     assert torch.allclose(result.raw, MAPS[features], rtol=0, atol=1e-9)
     assert result.degenerate.tolist() == (MAPS[features].amax((1, 2)) <= 0).tolist()
@@ -52,28 +52,49 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def activations(n, seed=0):
+def scene(n, seed=0, features="pooled"):
     labels = torch.arange(n) % 3
     signal = F.one_hot(labels).double() @ random(3, 5, seed=70)
     model = (random(n, 5, 4, 4, seed=seed) + signal[:, :, None, None]).relu()
-    return Activations(model, (random(n, 7, 2, 2, seed=seed + 1) + model[:, :1, :2, :2]).relu(), labels)
+    given = (random(n, 7, 2, 2, seed=seed + 1) + model[:, :1, :2, :2]).relu()
+    return Scene(Sight(model, features, "layer4"), Sight(given, features, "stage4"), labels)
 
 
-def by_autograd(images, features):
+def pick(images, index, other=None):
+    """Some of the images, after those of the other scene."""
+
+    def of(part, before):
+        return part[index] if before is None else torch.cat([before, part[index]])
+
+    sights = [
+        Sight(of(one.activation, two and two.activation), one.features, one.layer)
+        for one, two in zip(images[:2], other[:2] if other else (None, None), strict=True)
+    ]
+    return Scene(*sights, of(images.labels, other and other.labels))
+
+
+def with_model(images, activation):
+    return images._replace(model=Sight(activation, images.model.features, images.model.layer))
+
+
+def by_autograd(images):
     """The published definition, written as it reads."""
-    model = images.model.clone().requires_grad_()
+    features = images.model.features
+    model = images.model.activation.clone().requires_grad_()
     labels = F.one_hot(images.labels).double()
-    value = semipartial_distance_correlation(vectors(model, features), labels, vectors(images.given, features))
+    given = vectors(images.given.activation, features)
+    value = semipartial_distance_correlation(vectors(model, features), labels, given)
     beta = torch.autograd.grad(value, model)[0].mean((2, 3))
-    return value.item(), (beta[:, :, None, None] * images.model).sum(1)
+    return value.item(), (beta[:, :, None, None] * images.model.activation).sum(1)
 
 
 @pytest.mark.parametrize("features", ["flat", "pooled"])
 @pytest.mark.parametrize("n", [4, 12])
 def test_published_definition(n, features):
-    images = activations(n)
-    value, raw = by_autograd(images, features)
-    result = unicam_from_activations(images, size=(4, 4), features=features)
+    images = scene(n, features=features)
+    value, raw = by_autograd(images)
+    result = unicam_from_activations(images, size=(4, 4))
+    assert (result.layer, result.given_layer) == ("layer4", "stage4")
     assert result.relevance == pytest.approx(value, abs=1e-12)
     assert torch.allclose(result.raw, raw, atol=1e-12)
     assert result.depends_on_batch
@@ -82,38 +103,36 @@ def test_published_definition(n, features):
 @pytest.mark.parametrize("features", ["flat", "pooled"])
 def test_against_a_reference(features):
     """Each image's map is that of the batch made of the reference and the image."""
-    images, reference = activations(5, seed=3), activations(20, seed=8)
-    result = unicam_from_activations(images, size=(4, 4), reference=reference, features=features)
+    images, reference = scene(5, seed=3, features=features), scene(20, seed=8, features=features)
+    result = unicam_from_activations(images, size=(4, 4), reference=reference)
     assert not result.depends_on_batch
     for i in range(5):
-        batch = Activations(*(torch.cat([b, a[i : i + 1]]) for a, b in zip(images, reference, strict=True)))
-        assert torch.allclose(result.raw[i], by_autograd(batch, features)[1][-1], rtol=1e-7, atol=1e-12)
+        batch = pick(images, slice(i, i + 1), reference)
+        assert torch.allclose(result.raw[i], by_autograd(batch)[1][-1], rtol=1e-7, atol=1e-12)
 
 
-def test_alone_or_among_64_others():
-    images, reference = activations(65, seed=3), activations(40, seed=8)
-    single = Activations(*(part[10:11].float() if part.is_floating_point() else part[10:11] for part in images))
-    for features in ("flat", "pooled"):
-        together = unicam_from_activations(images, size=(9, 9), reference=reference, features=features)
-        alone = unicam_from_activations(single, size=(9, 9), reference=reference, features=features)
-        assert (together.maps[10] - alone.maps[0]).abs().max() < 1e-5
+@pytest.mark.parametrize("features", ["flat", "pooled"])
+def test_alone_or_among_64_others(features):
+    images, reference = scene(65, seed=3, features=features), scene(40, seed=8, features=features)
+    together = unicam_from_activations(images, size=(9, 9), reference=reference)
+    alone = unicam_from_activations(pick(images, slice(10, 11)), size=(9, 9), reference=reference)
+    assert (together.maps[10] - alone.maps[0]).abs().max() < 1e-9
+    assert together.maps[10].max() > 0.9
 
 
 def test_without_a_given_network_the_map_is_that_of_the_labels():
-    images = activations(12)
-    model = images.model.clone().requires_grad_()
-    from kdlens.stats.distance import distance_correlation
-
+    images = scene(12)
+    model = images.model.activation.clone().requires_grad_()
     value = distance_correlation(model.mean((2, 3)), F.one_hot(images.labels).double())
-    expected = (torch.autograd.grad(value, model)[0].mean((2, 3))[:, :, None, None] * images.model).sum(1)
+    expected = (torch.autograd.grad(value, model)[0].mean((2, 3))[:, :, None, None] * images.model.activation).sum(1)
     result = unicam_from_activations(images._replace(given=None), size=(4, 4))
     assert torch.allclose(result.raw, expected, atol=1e-12)
     assert result.unique_fraction == 1
 
 
 def test_companions_matter_without_a_reference_and_not_with_one():
-    first, second, reference = activations(12), activations(12, seed=4), activations(30, seed=8)
-    mixed = Activations(*(torch.cat([a[:1], b[1:]]) for a, b in zip(first, second, strict=True)))
+    first, second, reference = scene(12), scene(12, seed=4), scene(30, seed=8)
+    mixed = pick(second, slice(1, None), pick(first, slice(1)))
     batch = [unicam_from_activations(x, size=(4, 4)).raw[0] for x in (first, mixed)]
     assert not torch.allclose(*batch, rtol=0.1)
     alone = [unicam_from_activations(x, size=(4, 4), reference=reference).raw[0] for x in (first, mixed)]
@@ -121,16 +140,16 @@ def test_companions_matter_without_a_reference_and_not_with_one():
 
 
 def test_order_of_the_batch_does_not_matter():
-    images = activations(12)
+    images = scene(12)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
-    shuffled = Activations(*(part[order] for part in images))
+    shuffled = pick(images, order)
     assert torch.allclose(
         unicam_from_activations(shuffled, size=(4, 4)).raw, unicam_from_activations(images, size=(4, 4)).raw[order]
     )
 
 
 def test_directions_differ():
-    images = activations(12)
+    images = scene(12)
     raw = [unicam_from_activations(x, size=(8, 8)).raw for x in (images, images.swapped())]
     assert not torch.allclose(*raw, atol=1e-3 * raw[0].abs().max().item())
     with pytest.raises(ValueError, match="no other direction"):
@@ -140,14 +159,14 @@ def test_directions_differ():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda a: a._replace(given=a.model), "nothing is unique"),
+        (lambda a: a._replace(given=Sight(a.model.activation)), "nothing is unique"),
         (lambda a: a._replace(labels=torch.zeros_like(a.labels)), "all images have the same label"),
-        (lambda a: a._replace(model=torch.ones_like(a.model)), "the same for every image"),
+        (lambda a: with_model(a, torch.ones_like(a.model.activation)), "the same for every image"),
     ],
 )
 @pytest.mark.parametrize("reference", [False, True])
 def test_noise_never_becomes_a_full_strength_map(change, reason, reference):
-    images = change(activations(12))
+    images = change(scene(12))
     result = unicam_from_activations(images, size=(8, 8), reference=images if reference else None)
     assert reason in result.reason
     assert bool(result.degenerate.all())
@@ -157,14 +176,14 @@ def test_noise_never_becomes_a_full_strength_map(change, reason, reference):
 
 
 def test_bad_input():
-    images = activations(12)
-    with pytest.raises(LayerShapeError, match=r'layer "fc" gives \(12, 7\); a heat map needs \(n, C, h, w\)'):
-        unicam_from_activations(images._replace(model=random(12, 7)), size=(4, 4), layer="fc")
+    images = scene(12)
+    with pytest.raises(LayerShapeError, match=r'layer "layer4" gives \(12, 7\); a heat map needs \(n, C, h, w\)'):
+        unicam_from_activations(with_model(images, random(12, 7)), size=(4, 4))
     with pytest.raises(ConfigError, match='must be "pooled" or "flat", got "mean"'):
-        score_activations(images, None, "mean")
-    bad = images.model.clone()
+        Sight(A, "mean")
+    bad = images.model.activation.clone()
     bad[3, 1, 0, 0] = torch.nan
     with pytest.raises(StatisticsError, match="NaN or infinite values in 1 of 12 rows"):
-        unicam_from_activations(images._replace(model=bad), size=(4, 4))
+        unicam_from_activations(with_model(images, bad), size=(4, 4))
     with pytest.raises(StatisticsError, match="at least 4 images, got 2"):
-        unicam_from_activations(Activations(*(part[:2] for part in images)), size=(4, 4))
+        unicam_from_activations(pick(images, slice(2)), size=(4, 4))

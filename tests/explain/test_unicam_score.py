@@ -9,6 +9,7 @@ from kdlens.explain.unicam_score import (
     NOTHING_UNIQUE,
     ONE_CLASS,
     Sample,
+    Space,
     label_vectors,
     score_against,
     score_batch,
@@ -24,18 +25,23 @@ def random(*shape, seed=0):
 def sample(n, seed=0, classes=3, given=True):
     labels = torch.eye(classes, dtype=torch.float64)[torch.arange(n) % classes]
     features = random(n, 6, seed=seed) + 0.5 * labels @ random(classes, 6, seed=77)
-    return Sample(features, random(n, 4, seed=seed + 1) + features[:, :4] if given else None, labels)
+    other = random(n, 4, seed=seed + 1) + features[:, :4]
+    return Sample(Space(features), Space(other) if given else None, Space(labels))
+
+
+def pick(whole, index):
+    return Sample(*(space and Space(space.vectors[index]) for space in whole))
 
 
 def gradient(score, features, compared):
-    return weighted_differences(score.weights[None], features[None], compared[None])[0]
+    return weighted_differences(score.weights[None], features.vectors[None], compared.vectors[None])[0]
 
 
 @pytest.mark.parametrize("n", [4, 5, 16])
 def test_gradient_equals_autograd(n):
     whole = sample(n)
-    features = whole.features.clone().requires_grad_()
-    value = semipartial_distance_correlation(features, whole.labels, whole.given)
+    features = whole.features.vectors.clone().requires_grad_()
+    value = semipartial_distance_correlation(features, whole.labels.vectors, whole.given.vectors)
     expected = torch.autograd.grad(value, features)[0]
     score = score_batch(whole)
     assert score.relevance == pytest.approx(value.item(), abs=1e-12)
@@ -49,15 +55,17 @@ def test_alone_against_a_reference_is_the_batch_of_reference_and_image(m, given)
     score = score_against(images, reference)
     found = gradient(score, images.features, reference.features)
     for i in range(7):
-        one = [None if a is None else torch.cat([b, a[i : i + 1]]) for a, b in zip(images, reference, strict=True)]
-        whole = score_batch(Sample(*one))
-        expected = gradient(whole, one[0], one[0])[-1]
+        one = Sample(
+            *(a and Space(torch.cat([b.vectors, a.vectors[i : i + 1]])) for a, b in zip(images, reference, strict=True))
+        )
+        whole = score_batch(one)
+        expected = gradient(whole, one.features, one.features)[-1]
         assert torch.allclose(found[i], expected, rtol=1e-8, atol=1e-12)
 
 
 def test_an_image_of_the_reference_itself():
     reference = sample(12)
-    images = Sample(*(part[:3] for part in reference))
+    images = pick(reference, slice(3))
     score = score_against(images, reference)
     assert bool(score.weights.isfinite().all())
     assert score.weights[1, 1] == 0
@@ -66,7 +74,7 @@ def test_an_image_of_the_reference_itself():
 def test_alone_or_in_company():
     images, reference = sample(64, seed=5), sample(30, seed=9)
     together = score_against(images, reference).weights
-    alone = score_against(Sample(*(part[17:18] for part in images)), reference).weights
+    alone = score_against(pick(images, slice(17, 18)), reference).weights
     assert torch.allclose(together[17], alone[0], rtol=1e-9, atol=0)
 
 
@@ -93,9 +101,9 @@ def test_swapping_changes_the_result():
 def test_identical_features_are_never_a_signal(dtype, noise):
     """Also where the two differ in the last place only, as from another order of summation."""
     whole = sample(16)
-    features = (10 * whole.features).to(dtype)
+    features = (10 * whole.features.vectors).to(dtype)
     rounding = noise * torch.finfo(dtype).eps * features * random(*features.shape, seed=3).sign()
-    score = score_batch(Sample(features, features + rounding.to(dtype), whole.labels))
+    score = score_batch(Sample(Space(features), Space(features + rounding.to(dtype)), whole.labels))
     assert score.reason == NOTHING_UNIQUE
     assert score.unique_fraction == 0
     assert score.weights.abs().max() == 0
@@ -104,7 +112,7 @@ def test_identical_features_are_never_a_signal(dtype, noise):
 def test_one_class_is_never_a_signal():
     whole = sample(16)
     for labels in (torch.ones(16, 3), torch.full((16, 5), 0.1)):
-        score = score_batch(Sample(whole.features, whole.given, labels))
+        score = score_batch(Sample(whole.features, whole.given, Space(labels)))
         assert score.reason == ONE_CLASS
         assert score.weights.abs().max() == 0
         assert torch.tensor(score.relevance).isnan()
@@ -113,14 +121,14 @@ def test_one_class_is_never_a_signal():
 @pytest.mark.parametrize("spread", [0.0, 1e-7])
 def test_constant_features_are_never_a_signal(spread):
     whole = sample(16)
-    constant = (3 + spread * whole.features).float()
+    constant = Space((3 + spread * whole.features.vectors).float())
     assert score_batch(Sample(constant, whole.given, whole.labels)).reason == CONSTANT
-    left = score_batch(Sample(whole.features, torch.ones(16, 2), whole.labels))
+    left = score_batch(Sample(whole.features, Space(torch.ones(16, 2)), whole.labels))
     assert left.unique_fraction == pytest.approx(1)  # constant given features take nothing away
 
 
 def test_a_degenerate_reference_silences_every_image():
-    reference = sample(16)._replace(labels=torch.ones(16, 3))
+    reference = sample(16)._replace(labels=Space(torch.ones(16, 3)))
     score = score_against(sample(5, seed=2), reference)
     assert score.reason == ONE_CLASS
     assert score.weights.shape == (5, 16)

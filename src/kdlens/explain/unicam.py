@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kdlens.errors import DataError, StatisticsError
 from kdlens.explain.portions import device_of
 from kdlens.explain.unicam_forward import Reader, layer_of_given
-from kdlens.explain.unicam_maps import Activations, Features, UniCAM, unicam_from_activations
+from kdlens.explain.unicam_maps import Features, Scene, UniCAM, unicam_from_activations
 from kdlens.explain.unicam_protocols import PROTOCOLS, Request
 from kdlens.models.layers import auto_layers, last_spatial_layer
 
@@ -139,38 +139,18 @@ def unicam_layers(
     if layers is None:
         layers = auto_layers(student, images[:1].to(device_of(student)))
     pairs = dict(layers) if isinstance(layers, Mapping) else {name: name for name in layers}
-    reader = Reader(reshape, batch_size)
+    reader = Reader(features, reshape, batch_size)
     seen = reader.both(student, baseline, (images, labels), pairs)
     compared = {} if reference is None else reader.both(student, baseline, reference, pairs)
     size = (images.shape[2], images.shape[3])
-    return {
-        first: both_directions(seen[first], compared.get(first), size=size, features=features, layers=(first, second))
-        for first, second in pairs.items()
-    }
+    return {name: both_directions(scene, size=size, reference=compared.get(name)) for name, scene in seen.items()}
 
 
-def both_directions(
-    seen: Activations,
-    reference: Activations | None,
-    *,
-    size: tuple[int, int],
-    features: Features = "pooled",
-    layers: tuple[str, str] = ("", ""),
-) -> Directions:
-    """Distilled and residual maps from activations of a student (`seen.model`) and a baseline (`seen.given`)."""
-    first, second = layers
+def both_directions(images: Scene, *, size: tuple[int, int], reference: Scene | None = None) -> Directions:
+    """Distilled and residual maps of a student (`images.model`) and a baseline (`images.given`)."""
     return Directions(
-        unicam_from_activations(
-            seen, size=size, reference=reference, features=features, layer=first, given_layer=second
-        ),
-        unicam_from_activations(
-            seen.swapped(),
-            size=size,
-            reference=reference and reference.swapped(),
-            features=features,
-            layer=second,
-            given_layer=first,
-        ),
+        unicam_from_activations(images, size=size, reference=reference),
+        unicam_from_activations(images.swapped(), size=size, reference=reference and reference.swapped()),
     )
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdlens.explain.portions import device_of, in_portions
-from kdlens.explain.unicam_maps import Activations, Features, vectors
+from kdlens.explain.unicam_maps import Features, Scene, Sight, check_places, vectors
 from kdlens.models.layers import last_spatial_layer
 from kdlens.models.taps import Recorder, record
 from kdlens.models.tokens import to_feature_map
@@ -18,11 +18,13 @@ class Reader:
     """Reads networks in portions, in one layout.
 
     Args:
+        features: what is compared.
         reshape: how to lay out tokens in space where that is ambiguous.
         batch_size: images a pass.
     """
 
-    def __init__(self, reshape: Any = None, batch_size: int | None = None) -> None:
+    def __init__(self, features: Features = "pooled", reshape: Any = None, batch_size: int | None = None) -> None:
+        self.features = features
         self.reshape = reshape
         self.batch_size = batch_size
 
@@ -40,26 +42,30 @@ class Reader:
 
     def both(
         self, model: nn.Module, given: nn.Module | None, sample: tuple[Tensor, Tensor], layers: Mapping[str, str]
-    ) -> dict[str, Activations]:
+    ) -> dict[str, Scene]:
         """What both networks make of images and labels, for each pair of layers, by the first network's name."""
         images, labels = sample
-        own = self.activations(model, images, list(layers))
-        labels = labels.to(next(iter(own.values())).device)
+        own = self.sights(model, images, list(layers))
+        labels = labels.to(next(iter(own.values())).activation.device)
         if given is None:
-            return {first: Activations(own[first], None, labels) for first in layers}
-        other = self.activations(given, images, list(dict.fromkeys(layers.values())))
-        return {
-            first: Activations(own[first], other[second].to(own[first].device), labels)
-            for first, second in layers.items()
-        }
+            return {first: Scene(own[first], None, labels) for first in layers}
+        other = self.sights(given, images, list(dict.fromkeys(layers.values())), labels.device)
+        return {first: Scene(own[first], other[second], labels) for first, second in layers.items()}
+
+    def sights(
+        self, model: nn.Module, images: Tensor, layers: Sequence[str], device: torch.device | None = None
+    ) -> dict[str, Sight]:
+        """What a network makes of the images at each layer."""
+        found = self.activations(model, images, layers)
+        return {name: Sight(a if device is None else a.to(device), self.features, name) for name, a in found.items()}
 
     def pull_back(
-        self, model: nn.Module, images: Tensor, gradient: Tensor, *, layer: str, feature_layer: str, features: Features
-    ) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n c h w"]]:
+        self, model: nn.Module, images: Tensor, gradient: Tensor, *, layer: str, feature_layer: str
+    ) -> tuple[Float[Tensor, "n c"], Sight]:
         """The gradient with respect to features at `feature_layer`, taken back to `layer`.
 
         Returns:
-            Spatial means of the gradient at `layer`, and the activation there.
+            Spatial means of the gradient at `layer`, and what the network makes of the images there.
         """
         device = device_of(model)
 
@@ -67,13 +73,14 @@ class Reader:
             x = images[part].to(device)
             with torch.enable_grad(), Recorder(model, [layer, feature_layer], gradients=True) as taps:
                 model(x)
-                seen = vectors(self.in_space(model, feature_layer, taps[feature_layer], x), features)
+                seen = vectors(self.in_space(model, feature_layer, taps[feature_layer], x), self.features)
                 (back,) = torch.autograd.grad(seen, taps[layer], grad_outputs=gradient[part].to(seen))
-            slope = self.in_space(model, layer, back, x).mean((2, 3))
-            return slope.detach(), self.in_space(model, layer, taps[layer].detach(), x)
+            seen_there = self.in_space(model, layer, taps[layer].detach(), x)
+            check_places(Sight(seen_there, layer=layer))
+            return self.in_space(model, layer, back, x).mean((2, 3)).detach(), seen_there
 
         slopes, activations = zip(*in_portions(pull, len(images), self.batch_size), strict=True)
-        return torch.cat(slopes), torch.cat(activations)
+        return torch.cat(slopes), Sight(torch.cat(activations), self.features, layer)
 
     def in_space(self, model: nn.Module, layer: str, activation: Tensor, images: Tensor) -> Tensor:
         """Tokens to feature maps; vectors stay vectors."""

@@ -1,6 +1,7 @@
 """UniCAM heat maps from activations: any number of layers and directions can share the forward passes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from kdlens.errors import ConfigError, LayerShapeError
 from kdlens.explain.cam import published_scale, upsample
-from kdlens.explain.unicam_score import Sample, Score, label_vectors, score_against, score_batch
+from kdlens.explain.unicam_score import Sample, Score, Space, label_vectors, score_against, score_batch
 from kdlens.stats.pairs import weighted_differences
 
 Features = Literal["pooled", "flat"]
@@ -54,18 +55,49 @@ class UniCAM:
         )
 
 
-class Activations(NamedTuple):
-    """What two networks make of some images.
+class Sight:
+    """Some images as one network sees them at one layer; what is derived from that is computed once.
 
-    `model` is `(n, C, h, w)`; `given` is `(n, C2, h2, w2)` or `(n, d)`, or None for the plain relevance map; `labels`
-    are class indices `(n,)` or embeddings `(n, e)`.
+    Args:
+        activation: `(n, C, h, w)`, or `(n, d)` where the layer has no places.
+        features: what is compared of it.
+        layer: name of the layer.
     """
 
-    model: Tensor
-    given: Tensor | None
+    def __init__(self, activation: Tensor, features: Features = "pooled", layer: str = "") -> None:
+        if features not in get_args(Features):
+            raise ConfigError(f'features must be "pooled" or "flat", got "{features}"')
+        self.activation = activation
+        self.features = features
+        self.layer = layer
+
+    @cached_property
+    def space(self) -> Space:
+        """The features, and the distances among the images."""
+        return Space(vectors(self.activation, self.features))
+
+    @cached_property
+    def pooled(self) -> Float[Tensor, "n c"]:
+        """Spatial means."""
+        return vectors(self.activation, "pooled")
+
+    @property
+    def places(self) -> int:
+        """Number of places a channel has."""
+        return self.activation[0, 0].numel()
+
+
+class Scene(NamedTuple):
+    """Some images as two networks see them, and their labels: class indices `(n,)` or embeddings `(n, e)`.
+
+    Without a given network the maps are those of the plain relevance of `model`.
+    """
+
+    model: Sight
+    given: Sight | None
     labels: Tensor
 
-    def swapped(self) -> "Activations":
+    def swapped(self) -> "Scene":
         """The other direction.
 
         Raises:
@@ -73,65 +105,54 @@ class Activations(NamedTuple):
         """
         if self.given is None:
             raise ValueError("without a given network there is no other direction")
-        return Activations(self.given, self.model, self.labels)
+        return Scene(self.given, self.model, self.labels)
 
 
-def unicam_from_activations(
-    images: Activations,
-    *,
-    size: tuple[int, int],
-    reference: Activations | None = None,
-    features: Features = "pooled",
-    layer: str = "",
-    given_layer: str = "",
-) -> UniCAM:
+def unicam_from_activations(images: Scene, *, size: tuple[int, int], reference: Scene | None = None) -> UniCAM:
     """Maps of what `images.model` has beyond `images.given` about the labels, at one layer.
 
     The weight of channel k in image i is the spatial mean of dR*/dA_ik. As that gradient is a sum of differences of
     features, its spatial mean is the same sum of differences of *pooled* features: no backward pass is needed.
 
     Args:
-        images: activations of the images to explain.
+        images: the images to explain.
         size: height and width of the network's input.
-        reference: activations of the comparison set; None compares the images with one another, as published.
-        features: compare pooled or flattened features.
-        layer: for the result.
-        given_layer: for the result.
+        reference: the comparison set; None compares the images with one another, as published.
 
     Raises:
         StatisticsError: fewer than 4 images to compare with, or activations that are not finite.
-        LayerShapeError: `images.model` is not `(n, C, h, w)`.
+        LayerShapeError: the activation of `images.model` is not `(n, C, h, w)`.
 
     Example:
-        >>> a, b = torch.rand(8, 4, 3, 3), torch.rand(8, 6, 3, 3)
-        >>> unicam_from_activations(Activations(a, b, torch.arange(8) % 2), size=(12, 12)).maps.shape
+        >>> student, baseline = Sight(torch.rand(8, 4, 3, 3)), Sight(torch.rand(8, 6, 3, 3))
+        >>> unicam_from_activations(Scene(student, baseline, torch.arange(8) % 2), size=(12, 12)).maps.shape
         torch.Size([8, 12, 12])
 
     Source: Adhane et al., WACV 2025, Algorithm 1, with the objective of its published code.
     """
-    if images.model.ndim != 4:
-        raise LayerShapeError(f'layer "{layer}" gives {tuple(images.model.shape)}; a heat map needs (n, C, h, w)')
-    score, _ = score_activations(images, reference, features)
-    compared = images.model if reference is None else reference.model
-    weights = differences_of(score, images.model.mean((2, 3)), compared.mean((2, 3)))
-    if features == "pooled":
-        weights = weights / images.model[0, 0].numel()
-    return finish(weigh(weights, images.model), score, size, layer, given_layer, depends_on_batch=reference is None)
+    seen = images.model
+    check_places(seen)
+    score = score_scene(images, reference)
+    compared = seen if reference is None else reference.model
+    weights = differences_of(score, seen.pooled, compared.pooled)
+    if seen.features == "pooled":
+        weights = weights / seen.places
+    return finish(weigh(weights, seen.activation), score, images, size, depends_on_batch=reference is None)
 
 
-def score_activations(
-    images: Activations, reference: Activations | None, features: Features
-) -> tuple[Score, tuple[Tensor, Tensor]]:
-    """The score, and the features of the images and of what they are compared with."""
-    if features not in get_args(Features):
-        raise ConfigError(f'features must be "pooled" or "flat", got "{features}"')
+def check_places(seen: Sight) -> None:
+    """Refuse a layer that has no places to show."""
+    if seen.activation.ndim != 4:
+        shape = tuple(seen.activation.shape)
+        raise LayerShapeError(f'layer "{seen.layer}" gives {shape}; a heat map needs (n, C, h, w)')
+
+
+def score_scene(images: Scene, reference: Scene | None) -> Score:
+    """Score of the images among themselves, or of each alone against the reference."""
     if reference is None:
-        sample = _sample(images, label_vectors(images.labels)[0], features)
-        return score_batch(sample), (sample.features, sample.features)
-    labels, reference_labels = label_vectors(images.labels, reference.labels.to(images.labels.device))
-    sample = _sample(images, labels, features)
-    compared = _sample(reference, reference_labels, features)
-    return score_against(sample, compared), (sample.features, compared.features)
+        return score_batch(_sample(images, Space(label_vectors(images.labels)[0])))
+    labels, compared = label_vectors(images.labels, reference.labels.to(images.labels.device))
+    return score_against(_sample(images, Space(labels)), _sample(reference, Space(compared)))
 
 
 def vectors(activation: Tensor, features: Features) -> Float[Tensor, "n d"]:
@@ -158,7 +179,7 @@ def weigh(weights: Float[Tensor, "n c"], activation: Float[Tensor, "n c h w"]) -
 
 
 def finish(
-    raw: Tensor, score: Score, size: tuple[int, int], layer: str, given_layer: str, *, depends_on_batch: bool
+    raw: Float[Tensor, "n h w"], score: Score, images: Scene, size: tuple[int, int], *, depends_on_batch: bool
 ) -> UniCAM:
     """Signed maps at the layer's resolution to the result."""
     maps = published_scale(raw, size)
@@ -168,13 +189,12 @@ def finish(
         relevance=score.relevance,
         unique_fraction=score.unique_fraction,
         degenerate=maps.amax((1, 2)) <= 0,
-        layer=layer,
-        given_layer=given_layer,
+        layer=images.model.layer,
+        given_layer=images.given.layer if images.given else "",
         depends_on_batch=depends_on_batch,
         reason=score.reason,
     )
 
 
-def _sample(activations: Activations, labels: Tensor, features: Features) -> Sample:
-    given = None if activations.given is None else vectors(activations.given, features)
-    return Sample(vectors(activations.model, features), given, labels)
+def _sample(scene: Scene, labels: Space) -> Sample:
+    return Sample(scene.model.space, scene.given.space if scene.given else None, labels)

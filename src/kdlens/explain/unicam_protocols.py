@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdlens.errors import LayerShapeError
 from kdlens.explain.unicam_forward import Reader
 from kdlens.explain.unicam_maps import (
     Features,
+    Scene,
     UniCAM,
     differences_of,
     finish,
-    score_activations,
+    score_scene,
     unicam_from_activations,
     weigh,
 )
@@ -52,21 +52,8 @@ def published(request: Request) -> UniCAM:
     """The definition of the authors' code: gradient of R* through `model` alone, the given features held fixed."""
     if request.feature_layer not in (None, request.layer):
         return _through(request, str(request.feature_layer))
-    reader, layers = Reader(request.reshape, request.batch_size), {request.layer: request.given_layer}
-    seen = reader.both(request.model, request.given, (request.images, request.labels), layers)
-    compared = (
-        None
-        if request.reference is None
-        else reader.both(request.model, request.given, request.reference, layers)[request.layer]
-    )
-    return unicam_from_activations(
-        seen[request.layer],
-        size=(request.images.shape[2], request.images.shape[3]),
-        reference=compared,
-        features=request.features,
-        layer=request.layer,
-        given_layer=request.given_layer,
-    )
+    images, reference = _scenes(request, request.layer)
+    return unicam_from_activations(images, size=_size(request), reference=reference)
 
 
 def joint(request: Request) -> UniCAM:
@@ -79,26 +66,29 @@ def joint(request: Request) -> UniCAM:
 
 def _through(request: Request, feature_layer: str) -> UniCAM:
     """Features of a later layer compared, and the gradient taken back through the part of the network between."""
-    reader, layers = Reader(request.reshape, request.batch_size), {feature_layer: request.given_layer}
-    seen = reader.both(request.model, request.given, (request.images, request.labels), layers)[feature_layer]
-    compared = (
-        None
-        if request.reference is None
-        else reader.both(request.model, request.given, request.reference, layers)[feature_layer]
+    images, reference = _scenes(request, feature_layer)
+    score = score_scene(images, reference)
+    compared = images if reference is None else reference
+    gradient = differences_of(score, images.model.space.vectors, compared.model.space.vectors)
+    slope, seen = _reader(request).pull_back(
+        request.model, request.images, gradient, layer=request.layer, feature_layer=feature_layer
     )
-    score, (own, others) = score_activations(seen, compared, request.features)
-    gradient = differences_of(score, own, others)
-    slope, activation = reader.pull_back(
-        request.model,
-        request.images,
-        gradient,
-        layer=request.layer,
-        feature_layer=feature_layer,
-        features=request.features,
-    )
-    if activation.ndim != 4:
-        raise LayerShapeError(f'layer "{request.layer}" has no places: it gives {tuple(activation.shape)}')
-    size = (request.images.shape[2], request.images.shape[3])
-    raw = weigh(slope, activation)
-    batch = request.reference is None
-    return finish(raw, score, size, request.layer, request.given_layer, depends_on_batch=batch)
+    raw = weigh(slope, seen.activation)
+    return finish(raw, score, images._replace(model=seen), _size(request), depends_on_batch=reference is None)
+
+
+def _scenes(request: Request, layer: str) -> tuple[Scene, Scene | None]:
+    """The images and the reference, as both networks see them."""
+    reader, layers = _reader(request), {layer: request.given_layer}
+    images = reader.both(request.model, request.given, (request.images, request.labels), layers)[layer]
+    if request.reference is None:
+        return images, None
+    return images, reader.both(request.model, request.given, request.reference, layers)[layer]
+
+
+def _reader(request: Request) -> Reader:
+    return Reader(request.features, request.reshape, request.batch_size)
+
+
+def _size(request: Request) -> tuple[int, int]:
+    return (request.images.shape[2], request.images.shape[3])

@@ -8,6 +8,7 @@ differences, dR*/dF_i = sum_j w_ij (F_i - F_j). The weights are all that has to 
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -15,20 +16,40 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from kdlens.errors import DataError, StatisticsError
-from kdlens.stats.distance import project_out, u_center, u_centered_distances, u_product
+from kdlens.stats.distance import project_out, u_center, u_product
 from kdlens.stats.pairs import distances, distances_between
+
+FEWEST = 4
+"""Images for which the statistic exists."""
 
 ONE_CLASS = "all images have the same label"
 CONSTANT = "the network's features are the same for every image"
 NOTHING_UNIQUE = "nothing is unique: the given network's features leave only rounding"
 
 
-class Sample(NamedTuple):
-    """Some images as the statistic sees them: features (n, d), given features (n, e) or None, label vectors (n, k)."""
+class Space:
+    """Vectors of some images, and the distances among them, computed once for all directions that need them."""
 
-    features: Shaped[Tensor, "n d"]
-    given: Shaped[Tensor, "n e"] | None
-    labels: Shaped[Tensor, "n k"]
+    def __init__(self, vectors: Shaped[Tensor, "n d"]) -> None:
+        self.vectors = vectors.detach()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @cached_property
+    def distances(self) -> Float[Tensor, "n n"]:
+        """Euclidean distances, float64."""
+        if len(self) < FEWEST:
+            raise StatisticsError(f"distance statistics need at least {FEWEST} images, got {len(self)}")
+        return distances(self.vectors)
+
+
+class Sample(NamedTuple):
+    """Some images as the statistic sees them: features, given features or None, label vectors."""
+
+    features: Space
+    given: Space | None
+    labels: Space
 
 
 @dataclass(frozen=True)
@@ -54,8 +75,8 @@ def score_batch(sample: Sample) -> Score:
     Raises:
         StatisticsError: fewer than 4 images, or features that are not finite.
     """
-    d = distances(sample.features.detach())
-    gradient, relevance, unique, reason = _gradient(d, sample)
+    gradient, relevance, unique, reason = _gradient(sample)
+    d = sample.features.distances
     weights = torch.where(d > 0, (gradient + gradient.mT) / d, 0)
     return Score(relevance, unique, weights, reason)
 
@@ -119,26 +140,27 @@ def label_vectors(*labels: Tensor) -> list[Tensor]:
     return list(torch.nn.functional.one_hot(code).float().split([len(part) for part in labels]))
 
 
-def _gradient(d: Tensor, sample: Sample) -> tuple[Tensor, float, float, str]:
-    """dR*/dd, R*, the unique fraction, and why they are undefined."""
-    labels = u_centered_distances(sample.labels)
-    d = d.requires_grad_()
+def _gradient(sample: Sample) -> tuple[Tensor, float, float, str]:
+    """dR*/dd for the distances d of the features, R*, the unique fraction, and why they are undefined."""
+    labels = u_center(sample.labels.distances)
+    d = sample.features.distances.clone().requires_grad_()
     with torch.enable_grad():
         own = u_center(d)
-        left = own if sample.given is None else project_out(own, u_centered_distances(sample.given))
+        left = own if sample.given is None else project_out(own, u_center(sample.given.distances))
         size, whole, label_size = u_product(left, left), u_product(own, own), u_product(labels, labels)
         unique = (size / whole).item()
-        reason = _reason(d.detach(), label_size, unique, sample.features)
+        reason = _reason(label_size, unique, sample.features)
         if reason:
             return torch.zeros_like(d), torch.nan, 0.0 if reason == NOTHING_UNIQUE else unique, reason
         relevance = u_product(left, labels) / (size * label_size).sqrt()
     return torch.autograd.grad(relevance, d)[0], relevance.item(), unique, ""
 
 
-def _reason(d: Tensor, label_size: Tensor, unique: float, features: Tensor) -> str:
-    precision = torch.finfo(features.dtype).eps if features.dtype.is_floating_point else 0.0
-    norms = features.double().square().sum(1).sqrt() if precision else d
-    if math.isnan(unique) or d.max().item() <= 100 * precision * norms.max().item():
+def _reason(label_size: Tensor, unique: float, features: Space) -> str:
+    kind = features.vectors.dtype
+    precision = torch.finfo(kind).eps if kind.is_floating_point else 0.0
+    longest = torch.linalg.vector_norm(features.vectors[0].double()).item()
+    if math.isnan(unique) or features.distances.max().item() <= 100 * precision * longest:
         return CONSTANT
     if label_size.item() == 0:
         return ONE_CLASS
@@ -152,11 +174,9 @@ class _Bordered:
     The mean is taken off because U-centring ignores a constant and the sums below then lose fewer digits.
     """
 
-    def __init__(self, features: Tensor, reference: Tensor) -> None:
-        block, self.lengths = distances(reference), distances_between(features, reference)
+    def __init__(self, features: Space, reference: Space) -> None:
+        block, self.lengths = reference.distances, distances_between(features.vectors, reference.vectors)
         m = len(block)
-        if m < 4:
-            raise StatisticsError(f"the reference set needs at least 4 images, got {m}")
         mean = block.sum() / (m * (m - 1))
         self.block = (block - mean).fill_diagonal_(0)
         self.rows = self.lengths - mean

@@ -59,8 +59,29 @@ def bootstrap_mean(values: Float[Tensor, " n"], *, seed: int, draws: int = 2000,
         values[torch.randint(n, (min(size, draws - start), n), generator=generator)].mean(1)
         for start in range(0, draws, size)
     ]
-    low, high = _percentiles(torch.cat(parts), level)
-    return Interval(mean, low, high, n)
+    return percentile_interval(mean, torch.cat(parts), n, level)
+
+
+def percentile_interval(value: float, drawn: Float[Tensor, " draws"], n: int, level: float = 0.95) -> Interval:
+    """Interval between the percentiles of resampled values; unknown ends (NaN) where the value or all draws are NaN.
+
+    Args:
+        value: the estimate on the whole sample.
+        drawn: the same on resamples; NaN and infinite ones are left out.
+        n: size of the sample.
+        level: coverage of the interval.
+
+    Example:
+        >>> percentile_interval(5.0, torch.arange(0.0, 11.0), 20, level=0.5)
+        Interval(value=5.0, low=2.5, high=7.5, n=20)
+    """
+    drawn = drawn.detach().double()
+    drawn = drawn[drawn.isfinite()]
+    if not math.isfinite(value) or len(drawn) == 0:
+        return Interval(value, math.nan, math.nan, n)
+    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device=drawn.device)
+    low, high = torch.quantile(drawn, ends).tolist()
+    return Interval(value, low, high, n)
 
 
 def bootstrap(
@@ -106,10 +127,7 @@ def bootstrap(
     for i in range(draws):
         index = torch.randperm(n, generator=generator)[: n // 2] if half else None
         drawn[i] = statistic(torch.randint(n, (n,), generator=generator) if index is None else index)
-    if not math.isfinite(value):
-        return Interval(value, math.nan, math.nan, n)
-    low, high = _percentiles(drawn[drawn.isfinite()], level)
-    return Interval(value, low, high, n)
+    return percentile_interval(value, drawn, n, level)
 
 
 def permutations(n: int, draws: int, *, seed: int) -> Int[Tensor, "draws n"]:
@@ -229,11 +247,3 @@ def _checked(values: Tensor) -> Tensor:
             f"{int((~values.isfinite()).sum())} of {len(values)} values are NaN or infinite; leave them out and say so"
         )
     return values
-
-
-def _percentiles(drawn: Tensor, level: float) -> tuple[float, float]:
-    if len(drawn) == 0:
-        return math.nan, math.nan
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.quantile(drawn, ends).tolist()
-    return low, high

@@ -1,0 +1,1 @@
+"""Speed and memory beside plain implementations of the published algorithms. See README.md."""
