@@ -39,11 +39,7 @@ def read_tensors(path: Path, key: str | None) -> tuple[dict[str, Tensor], dict[s
         raise ModelError(f"{path} is a folder; give the file with the weights")
     if not path.exists():
         raise ModelError(f"there is no file {path}{_beside(path)}")
-    try:
-        head = path.read_bytes()[:16] if path.stat().st_size < 16 else _head(path)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
+    if path.suffix == ".safetensors" or _head(path)[8:9] == b"{":
         return _read_safetensors(path)
     return find_state_dict(_unpickle(path), path, key), {}
 
@@ -55,18 +51,21 @@ def _beside(path: Path) -> str:
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(16)
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # whatever goes wrong in a parser is the file's fault
         raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
     return tensors, {name: _json(text) for name, text in header.items()}
 
@@ -90,7 +89,7 @@ def _unpickle(path: Path) -> Any:
             'where you trust the file, open it yourself and save `{"state_dict": model.state_dict()}` with torch.save, '
             "or use kdlens.save_weights(model, path)"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+    except Exception as error:  # whatever goes wrong in a parser is the file's fault
         raise ModelError(f"{path} is damaged or not a file of weights: {_first_line(error)}") from error
 
 

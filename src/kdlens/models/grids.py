@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 MOST_PREFIX_TOKENS = 17
-"""Class token, distillation token, and up to 15 registers or prompts."""
+"""Class token, distillation token, and up to 15 registers or prompts; at most an eighth of the grid."""
 
 Size = tuple[int, int]
 
@@ -17,26 +17,24 @@ class Grid:
     prefix: int
 
 
-def covers(size: Size, input_size: Size, *, slack: int = 2) -> bool:
-    """Whether a map of `size` can be `input_size` divided by one stride, up to `slack` cells of padding or cropping.
+def covers(size: Size, input_size: Size) -> bool:
+    """Whether a map of `size` can be an image of `input_size` divided by one stride in both directions.
+
+    Padding may add one cell to a side, unpadded convolutions may have taken up to four, the same in both directions.
 
     Example:
         >>> covers((7, 7), (224, 224)), covers((7, 10), (224, 320)), covers((56, 96), (224, 224))
         (True, True, False)
     """
-    low, high = 0.0, float("inf")
-    for cells, pixels in zip(size, input_size, strict=True):
-        if cells > pixels:
-            return False
-        low = max(low, pixels / (cells + slack))
-        high = min(high, pixels / max(cells - slack, 1e-9))
-    return low <= high and _nearly_proportional(size, input_size)
-
-
-def _nearly_proportional(size: Size, input_size: Size) -> bool:
-    """Large maps must keep the aspect ratio; small ones are rounded too much to tell."""
-    tall, wide = size[0] / input_size[0], size[1] / input_size[1]
-    return abs(tall - wide) * min(input_size) <= 2 * max(1.0, min(input_size) / max(input_size) * 2)
+    (height, width), (rows, columns) = input_size, size
+    if not (0 < rows <= height and 0 < columns <= width):
+        return False
+    least = max(height / (rows + 4), width / (columns + 4))
+    most = min(height / max(rows - 1, 1e-9), width / max(columns - 1, 1e-9))
+    if height == width or least > most:
+        return rows == columns and least <= most
+    differences = sorted((height - width) / stride for stride in (least, most))
+    return differences[0] - 1 <= rows - columns <= differences[1] + 1
 
 
 def token_grids(tokens: int, input_size: Size, *, prefix: int | None = None) -> list[Grid]:
@@ -59,11 +57,15 @@ def token_grids(tokens: int, input_size: Size, *, prefix: int | None = None) -> 
     for patch in range(1, min(input_size) // 2 + 1):
         for grid, divides in _grids_of_patch(patch, input_size):
             extra = tokens - grid[0] * grid[1]
-            if (extra == prefix) if prefix is not None else (0 <= extra <= MOST_PREFIX_TOKENS):
+            if extra == prefix or (prefix is None and 0 <= extra <= _most_prefix(grid)):
                 (exact if divides else rounded).append(Grid(*grid, extra))
     few = [grid for grid in exact if grid.prefix <= 2]
     few_rounded = [grid for grid in rounded if grid.prefix <= 2]
     return _distinct(few or exact or few_rounded or rounded)
+
+
+def _most_prefix(grid: Size) -> int:
+    return max(2, min(MOST_PREFIX_TOKENS, grid[0] * grid[1] // 8))
 
 
 def _grids_of_patch(patch: int, input_size: Size) -> list[tuple[Size, bool]]:

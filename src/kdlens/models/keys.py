@@ -78,11 +78,11 @@ def _stacks(name: str) -> Iterator[str]:
 
 
 def _class_problem(differing: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    """Say it plainly when only the number of classes differs: one layer, in the first axis of its weights."""
+    """Say it plainly when only the number of classes differs: linear layers, in the first axis of their weights."""
     shapes = list(differing.values())
     counts = {(theirs[0], ours[0]) for theirs, ours in shapes if theirs and ours}
-    alike = all(theirs[1:] == ours[1:] for theirs, ours in shapes)
-    if not shapes or len(counts) != 1 or not alike or len({name.rpartition(".")[0] for name in differing}) != 1:
+    linear = all(theirs[1:] == ours[1:] and len(ours) <= 2 for theirs, ours in shapes)
+    if len(counts) != 1 or not linear:
         return ""
     [(theirs, ours)] = counts
     layer = next(iter(differing)).rpartition(".")[0]

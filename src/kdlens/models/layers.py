@@ -32,6 +32,10 @@ def resolve(model: nn.Module, name: str) -> nn.Module:
         Traceback (most recent call last):
         kdlens.errors.LayerNotFoundError: layer "layer5" not found in ModuleDict; did you mean "layer4"?
     """
+    if not isinstance(name, str):
+        raise LayerNotFoundError(
+            f"give a layer by its dotted name, such as {_an_example(model, name)}; got {name!r:.80}"
+        )
     for candidate in dict.fromkeys((name, _bare(name))):
         found = _find(model, candidate)
         if found is not None:
@@ -53,6 +57,12 @@ def split_call(model: nn.Module, name: str) -> tuple[str, int | None]:
     if match is None or _find(model, name) is not None:
         return name, None
     return match["name"], int(match["call"])
+
+
+def _an_example(model: nn.Module, given: object) -> str:
+    names = {module: name for name, module in unwrap(model).named_modules() if name}
+    found = names.get(given) if isinstance(given, nn.Module) else None
+    return f'"{found or next(reversed(names.values()), "layer4")}"'
 
 
 def _bare(name: str) -> str:

@@ -17,13 +17,18 @@ import torch
 from kdlens.errors import ModelError, UnknownNameError, UnsafeFileError, did_you_mean
 
 Options = dict[str, Any]
+_CLASS_ARGUMENTS = ("num_classes", "classes", "n_classes")
 
 
 def from_zoo(name: str, classes: int | None, _allow_code: bool, options: Options) -> Any:
     """Build a network of this package's zoo."""
     from kdlens.models.zoo import ZOO
 
-    return _call(f"zoo:{name}", ZOO[name], _with(options, num_classes=classes))
+    try:
+        builder = ZOO[name]
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error}. Other networks are written timm:NAME or torchvision:NAME") from None
+    return _call(f"zoo:{name}", builder, _with(options, num_classes=classes))
 
 
 def from_timm(name: str, classes: int | None, _allow_code: bool, options: Options) -> Any:
@@ -60,9 +65,9 @@ def from_file(arch: str, classes: int | None, allow_code: bool, options: Options
             "--allow-code on the command line, allow_code=True in Python"
         )
     function = _function(Path(file), name)
-    if classes is not None:
-        options.setdefault(_class_argument(function), classes)
-        options.pop("", None)
+    argument = _class_argument(function)
+    if classes is not None and argument is not None:
+        options.setdefault(argument, classes)
     return _call(arch, function, options)
 
 
@@ -162,12 +167,12 @@ def _importable(folder: Path) -> Iterator[None]:
             sys.path.remove(str(folder))
 
 
-def _class_argument(function: Callable[..., Any]) -> str:
-    """Name of the argument for the number of classes; `""` if the function has none."""
+def _class_argument(function: Callable[..., Any]) -> str | None:
+    """Name of the argument for the number of classes, if the function has one."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return ""
-    named = next((n for n in ("num_classes", "classes", "n_classes", "nclasses") if n in parameters), "")
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return named or ("num_classes" if takes_any else "")
+        return None
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return next((name for name in _CLASS_ARGUMENTS if name in parameters), _CLASS_ARGUMENTS[0])
+    return next((name for name in _CLASS_ARGUMENTS if name in parameters), None)

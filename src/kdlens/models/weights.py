@@ -1,21 +1,22 @@
 """Weights in files: read without running code, fitted to a network key by key, written whole or not at all."""
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kdlens.errors import ModelError
 from kdlens.models.checkpoints import read_tensors
-from kdlens.models.keys import Fit, fit_keys
+from kdlens.models.keys import fit_keys
 from kdlens.models.wrappers import unwrap
 
 _HEADER = "kdlens"
@@ -102,12 +103,8 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool
     fit = fit_keys(network, read_weights(path))
     if strict and fit.problem:
         raise ModelError(f"{path} does not fit {type(network).__name__}: {fit.problem}")
-    _copy(network, fit)
-    return LoadReport(fit.missing, fit.unexpected, fit.prefix, fit.mismatched)
-
-
-def _copy(network: nn.Module, fit: Fit) -> None:
     network.load_state_dict(fit.usable, strict=False)
+    return LoadReport(fit.missing, fit.unexpected, fit.prefix, fit.mismatched)
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -133,26 +130,23 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
     tensors, tied = _untied(unwrap(model))
     header = {_HEADER: json.dumps({"metadata": dict(metadata or {}), "tied": tied})}
     path = Path(path)
+    if not path.parent.is_dir():
+        raise ModelError(f"cannot write {path}: there is no folder {path.parent}")
     try:
         _write(tensors, path, header)
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot write {path}: {error}; what was there before is kept") from error
 
 
 def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    from safetensors.torch import save_file
-
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         save_file(tensors, temporary, header)
-        with open(temporary, "rb") as stream:
+        with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _untied(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

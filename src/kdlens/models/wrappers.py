@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-_INNER = {DataParallel: "module", DistributedDataParallel: "module", AveragedModel: "module"}
+_HOLDERS = (DataParallel, DistributedDataParallel, AveragedModel)
 _INNER_NAMES = ("_orig_mod", "_fsdp_wrapped_module")  # torch.compile and FSDP; no ordinary network has such children
 
 
@@ -38,6 +38,11 @@ def _chain(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _inner(model: nn.Module) -> nn.Module | None:
-    names = [name for kind, name in _INNER.items() if isinstance(model, kind)]
+    names = ["module"] if isinstance(model, _HOLDERS) or _looks_parallel(model) else []
     names += [name for name in _INNER_NAMES if name in model._modules]
     return model._modules[names[0]] if names else None
+
+
+def _looks_parallel(model: nn.Module) -> bool:
+    """Whether this is the parallel wrapper of another library: they all are called so and hold `module` alone."""
+    return "Parallel" in type(model).__name__ and list(model._modules) == ["module"]
