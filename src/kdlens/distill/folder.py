@@ -20,14 +20,17 @@ from typing import Any
 
 from torch import nn
 
-from kdlens.distill.state import State, own_copy, prefixed
+from kdlens.distill.state import State, prefixed
 from kdlens.errors import RunFolderError
-from kdlens.models.weights import read_weights
+from kdlens.models.weights import read_weights, save_weights
 from kdlens.runs import write_atomically
 
 ABOUT, STATE, STUDENT = "training.json", "state.safetensors", "student.safetensors"
 EARLIER = "earlier"
 """Trainings that this one builds on have their folders in here."""
+
+BESIDE = {EARLIER, "train.yaml", "results.json"}
+"""What may stand in the folder before the training starts."""
 
 FILES = (STUDENT, STATE, "history.csv", "path_lengths.csv", ABOUT)
 
@@ -52,7 +55,7 @@ class TrainingFolder:
         settings = json.loads(json.dumps(settings))  # compare what a file can hold: tuples become lists
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path} is a file; give a folder for the training")
-        if not (path / ABOUT).is_file() and any(p.name != EARLIER for p in (path.iterdir() if path.is_dir() else ())):
+        if not (path / ABOUT).is_file() and _holds_other_things(path):
             raise RunFolderError(f"{path} is not empty and holds no training; choose a new folder")
         with explained(path):
             if overwrite:
@@ -85,7 +88,7 @@ class TrainingFolder:
 
     def save_checkpoint(self, epoch: int, student: nn.Module) -> None:
         """Keep the student as it is after `epoch` epochs."""
-        self._save_network(f"checkpoints/epoch-{epoch:03d}.safetensors", student, {"epoch": str(epoch)})
+        self._save_network(f"checkpoints/epoch-{epoch:03d}.safetensors", student, {"epoch": epoch})
 
     def has_checkpoint(self, epoch: int) -> bool:
         """Whether the student was kept after `epoch` epochs."""
@@ -104,11 +107,9 @@ class TrainingFolder:
         writer.writerows(rows)
         self._write(name, text.getvalue().encode())
 
-    def _save_network(self, name: str, student: nn.Module, notes: dict[str, str]) -> None:
-        from safetensors.torch import save
-
-        tensors = {key: own_copy(value) for key, value in student.state_dict().items()}
-        self._write(name, save(tensors, {"format": "pt", **notes}))
+    def _save_network(self, name: str, student: nn.Module, notes: Mapping[str, Any]) -> None:
+        with explained(self.path / name):
+            save_weights(student, self.path / name, notes)
 
     def _write_json(self, name: str, content: Any) -> None:
         self._write(name, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
@@ -145,6 +146,10 @@ class TrainingFolder:
                 file.unlink()
         for file in (self.path / "checkpoints").glob(".epoch-*.safetensors-*"):
             file.unlink()
+
+
+def _holds_other_things(path: Path) -> bool:
+    return path.is_dir() and any(entry.name not in BESIDE for entry in path.iterdir())
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, str, str]]:

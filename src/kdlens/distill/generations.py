@@ -4,7 +4,6 @@ Generation 0 learns from the labels; every next one starts anew and learns from 
 """
 
 import copy
-from collections.abc import Callable
 
 from torch import nn
 
@@ -15,9 +14,6 @@ from kdlens.distill.randomness import derive
 from kdlens.distill.result import TrainResult
 from kdlens.errors import ModelError
 
-Rebuild = Callable[[int], nn.Module]
-"""Makes the same architecture with other first weights, from the number of the generation."""
-
 
 def train_generations(
     launch: Launch,
@@ -25,19 +21,17 @@ def train_generations(
     loss: SelfDistillation,
     *,
     teacher: nn.Module | None = None,
-    rebuild: Rebuild | None = None,
 ) -> TrainResult:
     """Train the generations, the last one in `student` itself.
 
-    Every generation sees the images in an order of its own. Without `rebuild` all start from the weights `student` has
-    now; published are fresh weights for every generation, which a network object alone cannot provide.
+    Every generation sees the images in an order of its own. Without `loss.rebuild` all start from the weights `student`
+    has now; published are fresh weights for every generation, which a network object alone cannot provide.
 
     Args:
         launch: the training; earlier generations go to `earlier/generation-K` in its folder.
         student: the network; trained in place.
         loss: the method with its options.
         teacher: a trained network of the student's architecture to start from instead of generation 0.
-        rebuild: makes fresh networks for the earlier generations.
 
     Raises:
         ModelError: the teacher is of another architecture.
@@ -47,7 +41,7 @@ def train_generations(
     start = copy.deepcopy(student)
     earlier: list[TrainResult] = []
     for generation in range(0 if teacher is None else 1, loss.generations):
-        network = copy.deepcopy(start) if rebuild is None else rebuild(generation)
+        network = copy.deepcopy(start) if loss.rebuild is None else loss.rebuild(generation)
         method = SelfDistillation(**loss.options) if teacher is not None else Labels()
         seed = derive(launch.settings.seed, "generation", generation)
         earlier.append(launch.earlier(f"generation-{generation}", seed=seed).train(teacher, network, method))

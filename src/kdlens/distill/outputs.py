@@ -17,6 +17,7 @@ def logits_of(output: Any, role: str) -> Tensor:
         ModelError: there are none.
 
     Example:
+        >>> import torch
         >>> logits_of((torch.zeros(2, 3), "more"), "student").shape
         torch.Size([2, 3])
     """

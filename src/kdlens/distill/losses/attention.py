@@ -83,7 +83,7 @@ class AttentionTransfer(Loss):
                 if feature.dim() != 4 or feature.shape[2] * feature.shape[3] == 1:
                     raise LayerShapeError(
                         "attention transfer needs feature maps (n, C, H, W) with more than one position; a layer of "
-                        f"the {role} gives {tuple(feature.shape)}. Name other layers with student_layers and teacher_layers"
+                        f"the {role} gives {tuple(feature.shape)}. Name others with student_layers and teacher_layers"
                     )
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from kdlens.errors import ConfigError, ModelError, did_you_mean
 
+UNRECORDED = {"recorded": False}
+"""Metadata of an option that cannot be written down, such as a function."""
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -81,8 +84,8 @@ class Loss(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options by name, as they were given or by default."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        """Options by name, as they were given or by default, except those that are no plain values."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.metadata != UNRECORDED}
 
     @property
     def unused_parameters(self) -> bool:

@@ -4,10 +4,13 @@ Born-again networks (Furlanello et al., ICML 2018): generation 0 learns from the
 learns from the labels and from the generation before. `kdlens.distill.generations` trains them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from kdlens.distill.losses.base import check_option
+from torch import nn
+
+from kdlens.distill.losses.base import UNRECORDED, check_option
 from kdlens.distill.losses.kd import KD
 
 
@@ -19,6 +22,8 @@ class SelfDistillation(KD):
         temperature: how much both outputs are softened.
         alpha: weight of the earlier generation, in [0, 1].
         generations: how many generations are trained after generation 0.
+        rebuild: makes the same architecture with other first weights, from the number of the generation; without it
+            all generations start from the weights the student is given with.
 
     Example:
         >>> SelfDistillation(generations=2).options
@@ -29,6 +34,7 @@ class SelfDistillation(KD):
     temperature: float = 1.0
     alpha: float = 0.5
     generations: int = 1
+    rebuild: Callable[[int], nn.Module] | None = field(default=None, metadata=UNRECORDED)
 
     def check(self) -> None:
         """Refuse less than one generation."""
