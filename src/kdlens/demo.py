@@ -1,9 +1,9 @@
 """The demo: a shortcut in the data, a teacher that never saw it, and what distillation makes of that.
 
 In the training images of the students the background's texture gives the class away four times out of five. The
-baseline is trained on their labels. One student is distilled, on the very same images, from a teacher whose own training
-images had no such shortcut; another from a teacher that knows nothing but the shortcut. All are explained on images
-where the background says nothing.
+baseline is trained on their labels. One student is distilled, on the very same images, from a teacher whose own
+training images had no such shortcut; another from a teacher that knows nothing but the shortcut. All are explained on
+images where the background says nothing.
 """
 
 import os
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from kdlens.data.images import Images
@@ -109,7 +110,9 @@ def _trained(
         if event.kind == "epoch":
             say.detail(summarise(event))
 
-    network = load_model(recipe.arch, classes=len(scenes.classes), seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = load_model(recipe.arch, classes=len(scenes.classes))
     teacher = networks[recipe.teacher] if recipe.teacher else None
     distill(
         teacher,
@@ -122,6 +125,8 @@ def _trained(
         seed=seed,
         out=out / "training" / name,
         progress=listener,
+        cache_teacher=teacher is not None,
+        path_layers=(),
         **recipe.options,
     )
     models = out / "models"

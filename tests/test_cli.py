@@ -1,0 +1,91 @@
+import json
+
+import kdlens
+import pytest
+import torch
+from kdlens.cli import app
+from kdlens.models.weights import save_weights
+from typer.testing import CliRunner
+
+from kdlens.config import StudyConfig, load_yaml
+
+
+@pytest.fixture
+def run():
+    runner = CliRunner()
+
+    def invoke(*arguments, code=0):
+        result = runner.invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return invoke
+
+
+@pytest.fixture
+def study(tmp_path):
+    torch.manual_seed(0)
+    for name in ("a", "b"):
+        save_weights(kdlens.load_model("zoo:cnn8", classes=10), tmp_path / f"{name}.safetensors")
+    path = tmp_path / "study.yaml"
+    path.write_text("""
+data: {name: fashion-scenes, count: 80}
+models:
+  baseline: {arch: "zoo:cnn8", weights: a.safetensors}
+  students: {kd: {arch: "zoo:cnn8", weights: b.safetensors}}
+questions: [accuracy]
+""")
+    return path
+
+
+def test_explain_writes_a_report_and_says_where(run, study, tmp_path):
+    output = run("explain", study, "-o", tmp_path / "out")
+    assert f"Report: {tmp_path}/out/report.html" in output
+    assert (tmp_path / "out/report.html").is_file()
+    again = run("report", tmp_path / "out", "-o", tmp_path / "again.html")
+    assert "again.html" in again
+    assert "unchanged" not in run("explain", study, "-o", tmp_path / "out", "-q")
+
+
+def test_a_wrong_file_is_one_line_and_exit_code_2(run, study, tmp_path):
+    study.write_text(study.read_text().replace("questions", "questoins"))
+    output = run("explain", study, "-o", tmp_path / "out", code=2)
+    assert 'unknown key; did you mean "questions"?' in output
+    assert "Traceback" not in output
+
+
+def test_a_foreign_folder_is_refused(run, study, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    assert "is not a kdlens run" in run("explain", study, "-o", tmp_path / "mine", code=1)
+
+
+def test_init_writes_a_valid_study_and_never_overwrites(run, tmp_path):
+    path = tmp_path / "study.yaml"
+    run("init", path)
+    assert load_yaml(path, StudyConfig).models.teacher is not None
+    path.write_text("mine")
+    assert "is there already" in run("init", path, code=2)
+    assert path.read_text() == "mine"
+    run("init", path, "--force")
+
+
+def test_layers_marks_those_auto_would_choose(run):
+    lines = run("layers", "zoo:resnet20").splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("*")] == ["layer1", "layer2", "layer3"]
+    assert "did you mean" in run("layers", "zoo:resnet21", code=2)
+
+
+def test_methods_lists_everything_known_by_name(run):
+    output = run("methods")
+    for name in ("unicam", "fitnet", "fashion-scenes", "resnet110"):
+        assert name in output
+
+
+def test_doctor_prints_checks_and_json(run, study):
+    found = json.loads(run("doctor", study, "--json", code=1))  # untrained networks: it has something to say
+    assert any(check["status"] in ("warn", "fail") for check in found["checks"])
+
+
+def test_version(run):
+    assert kdlens.__version__ in run("--version")

@@ -1,0 +1,279 @@
+"""A study from end to end: small networks, real garments, the run folder, and everything that can go wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import kdlens
+import pytest
+import torch
+from kdlens.errors import ConfigError, KdlensError, LayerNotFoundError, ModelError, UnknownNameError, UnsafeFileError
+from kdlens.models.weights import save_weights
+from kdlens.study import explain_file, report_from_folder, study_from_file
+
+STUDY = """
+seed: 1
+data: {name: fashion-scenes, split: test, count: 160, bias: 0.0}
+models:
+  teacher:  {arch: "zoo:cnn16", weights: teacher.safetensors}
+  baseline: {arch: "zoo:cnn8", weights: baseline.safetensors}
+  students: {kd: {arch: "zoo:cnn8", weights: student.safetensors}}
+questions: [accuracy, {unicam: {gallery: 6}}, {relevance: {images: 64, permutations: 50}}, reliance]
+"""
+
+
+@pytest.fixture(scope="module")
+def networks():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {
+            name: kdlens.load_model(arch, classes=10)
+            for name, arch in (("teacher", "zoo:cnn16"), ("baseline", "zoo:cnn8"), ("student", "zoo:cnn8"))
+        }
+
+
+@pytest.fixture
+def folder(tmp_path, networks):
+    for name, network in networks.items():
+        save_weights(network, tmp_path / f"{name}.safetensors")
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def images():
+    return kdlens.load_dataset("fashion-scenes", count=160)
+
+
+def explained(networks, images, **options):
+    return kdlens.explain(networks["teacher"], networks["student"], networks["baseline"], images, **options)
+
+
+def test_a_study_file_becomes_a_report_with_every_question(folder):
+    report = explain_file(folder / "study.yaml", out=folder / "out")
+    assert report.meta.failed == {}
+    assert list(report.answers) == ["accuracy", "unicam", "relevance", "reliance"]
+    page = (folder / "out/report.html").read_text()
+    assert len(page) < 5e6
+    for name in ("study.yaml", "environment.json", "answers/unicam/arrays.safetensors", "answers/accuracy/table.csv"):
+        assert (folder / "out" / name).is_file()
+    assert "fashion-scenes" in (folder / "out/study.yaml").read_text()
+
+
+def test_an_unchanged_question_is_not_computed_again_and_a_changed_one_is(folder):
+    def run(text):
+        (folder / "study.yaml").write_text(text)
+        said = []
+        explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+        return said
+
+    first = run(STUDY)
+    assert not any("unchanged" in text for text in first)
+    again = run(STUDY)
+    assert sum("unchanged" in text for text in again) == 4
+    assert not any("computing" in text for text in again)
+    changed = run(STUDY.replace("gallery: 6", "gallery: 8"))
+    assert [text for text in changed if "computing" in text] == ["unicam: computing"]
+    assert sum("computing" in text for text in run(STUDY.replace("seed: 1", "seed: 2"))) == 4
+
+
+def test_other_weights_are_another_study(folder, networks):
+    explain_file(folder / "study.yaml", out=folder / "out")
+    save_weights(networks["baseline"], folder / "student.safetensors")
+    said = []
+    explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+    assert not any("unchanged" in text for text in said)
+
+
+def test_the_report_can_be_made_again_from_the_folder(folder):
+    explain_file(folder / "study.yaml", out=folder / "out")
+    again = report_from_folder(folder / "out")
+    assert set(again.answers) == {"accuracy", "unicam", "relevance", "reliance"}
+    assert again.meta.title == "What did kd learn?"
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        report_from_folder(folder)
+
+
+def test_the_same_seed_gives_the_same_answers_for_any_batch_size(networks, images):
+    one, other = (
+        explained(networks, images, questions=["accuracy", {"unicam": {"gallery": 4}}], batch_size=size, seed=3)
+        for size in (7, 64)
+    )
+    for question in one.answers:
+        for a, b in zip(one[question].rows, other[question].rows, strict=True):
+            assert (a.metric, a.model, a.layer, a.n) == (b.metric, b.model, b.layer, b.n)
+            assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True)
+    maps = [(one["unicam"].arrays[name], other["unicam"].arrays[name]) for name in one["unicam"].arrays if "map" in name]
+    assert maps
+    for a, b in maps:
+        torch.testing.assert_close(torch.from_numpy(a), torch.from_numpy(b), atol=1e-4, rtol=1e-3)
+
+
+def test_swapping_student_and_baseline_changes_the_sign(networks, images):
+    one = explained(networks, images, questions=["accuracy"])["accuracy"]
+    swapped = kdlens.explain(
+        networks["teacher"], networks["baseline"], networks["student"], images, questions=["accuracy"]
+    )["accuracy"]
+    assert one.value("top1_gain", model="student", seed=0) == pytest.approx(
+        -swapped.value("top1_gain", model="student", seed=0)
+    )
+
+
+def test_the_models_come_back_untouched(networks, images):
+    student = networks["student"]
+    student.train()
+    student.fc_marker = "kept"
+    state = {name: value.clone() for name, value in student.state_dict().items()}
+    explained(networks, images, questions=["accuracy", "relevance"])
+    assert all(module.training for module in student.modules())
+    assert all(torch.equal(value, state[name]) for name, value in student.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in student.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in student.modules())
+    student.eval()
+
+
+def test_several_students_and_seeds(networks, images):
+    report = kdlens.explain(
+        None,
+        {"kd": [networks["student"]] * 2, "other": networks["baseline"]},
+        [networks["baseline"]] * 2,
+        torch.utils.data.DataLoader(images, batch_size=16),
+        questions=["accuracy"],
+        class_names=images.classes,
+    )
+    rows = report["accuracy"].select(metric="top1_gain")
+    assert {(row.model, row.seed) for row in rows} >= {("kd", 0), ("kd", 1), ("other", 0)}
+    assert "other" in str(report)
+
+
+def test_a_failing_question_does_not_cost_the_others(networks, images, monkeypatch):
+    from kdlens.questions.accuracy import Accuracy
+
+    def broken(self, context):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Accuracy, "answer", broken)
+    report = explained(networks, images, questions=["accuracy", "reliance"])
+    assert list(report.answers) == ["reliance"]
+    assert report.meta.failed == {"accuracy": "RuntimeError: a bug"}
+    assert "a bug" in report.html()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (("reliance]", "reliancee]"), UnknownNameError, 'unknown question "reliancee"; did you mean "reliance"?'),
+        (("gallery: 6", "galery: 6"), ConfigError, 'question "unicam" has no option "galery"; did you mean "gallery"?'),
+        (("seed: 1", "seed: 1\nlayers: [layer5]"), LayerNotFoundError, 'layer "layer5" not found'),
+        (("student.safetensors", "nowhere.safetensors"), ModelError, "nowhere.safetensors"),
+        (("zoo:cnn16", "zoo:cnn17"), KdlensError, "cnn17"),
+        (("zoo:cnn16", "nets.py:build"), KdlensError, "--allow-code"),
+        (("split: test", "split: tset"), KdlensError, "tset"),
+        (("bias: 0.0", "biass: 0.0"), KdlensError, "biass"),
+        (("count: 160", "count: 160, classes: [Dress, Bag]"), KdlensError, "classes"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_computed(folder, change, error, message):
+    (folder / "study.yaml").write_text(STUDY.replace(*change))
+    with pytest.raises(error) as caught:
+        explain_file(folder / "study.yaml", out=folder / "out")
+    assert message in str(caught.value)
+    assert not (folder / "out/answers/accuracy").exists()
+
+
+def test_a_hostile_checkpoint_does_not_run(folder, tmp_path):
+    import pickle
+
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/owned",)
+
+    torch.save({"state_dict": Payload()}, folder / "student.pt", pickle_module=pickle)
+    (folder / "study.yaml").write_text(STUDY.replace("student.safetensors", "student.pt"))
+    with pytest.raises(UnsafeFileError, match="system"):
+        explain_file(folder / "study.yaml", out=folder / "out")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_code_runs_only_when_allowed(folder):
+    (folder / "nets.py").write_text("import kdlens\ndef build(num_classes=10):\n    return kdlens.load_model('zoo:cnn8')\n")
+    (folder / "study.yaml").write_text(STUDY.replace('arch: "zoo:cnn8"', 'arch: "nets.py:build"'))
+    with pytest.raises(KdlensError, match="--allow-code"):
+        study_from_file(folder / "study.yaml")
+    assert study_from_file(folder / "study.yaml", allow_code=True)
+
+
+def test_wrong_class_counts_are_named(networks, images):
+    wrong = kdlens.load_model("zoo:cnn8", classes=7)
+    with pytest.raises(ModelError, match=r"teacher gives an output of shape \(1, 7\).*10 classes"):
+        kdlens.explain(wrong, networks["student"], networks["baseline"], images)
+
+
+def test_a_network_of_nan_is_named(networks, images):
+    broken = kdlens.load_model("zoo:cnn8", classes=10)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="student gives NaN"):
+        kdlens.explain(None, broken, networks["baseline"], images)
+
+
+def test_a_study_needs_its_roles(images):
+    with pytest.raises(ConfigError, match="at least one baseline"):
+        kdlens.explain(None, kdlens.load_model("zoo:cnn8", classes=10), [], images)
+
+
+@pytest.mark.slow
+def test_a_killed_study_continues(folder):
+    command = [sys.executable, "-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "out")]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    finished = folder / "out/answers/accuracy/fingerprint.txt"
+    deadline = time.monotonic() + 120
+    while not finished.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert finished.exists()
+    said = []
+    report = explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+    assert "accuracy: unchanged, taken from the run folder" in said
+    assert not report.meta.failed
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_answers_of_one(folder):
+    (folder / "study.yaml").write_text(STUDY.replace("count: 160", "count: 161"))
+    explain_file(folder / "study.yaml", out=folder / "one")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    command += ["-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "two"), "--quiet"]
+    subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+    one, two = report_from_folder(folder / "one"), report_from_folder(folder / "two")
+    assert two.meta.environment["processes"] == "2"
+    for question in one.answers:
+        for a, b in zip(one[question].rows, two[question].rows, strict=True):
+            assert (a.metric, a.model, a.n) == (b.metric, b.model, b.n)
+            assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True)
+        for name, array in one[question].arrays.items():
+            torch.testing.assert_close(
+                torch.from_numpy(array), torch.from_numpy(two[question].arrays[name]), atol=1e-4, rtol=1e-3, equal_nan=True
+            )
+
+
+def test_without_torchvision_a_study_runs(folder):
+    code = textwrap.dedent(f"""
+        import sys
+
+        class Hide:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {{"torchvision", "timm"}}:
+                    raise ModuleNotFoundError(name)
+
+        sys.meta_path.insert(0, Hide())
+        from kdlens.study import explain_file
+        report = explain_file({str(folder / "study.yaml")!r}, out={str(folder / "out")!r})
+        sys.exit(len(report.meta.failed))
+    """)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
