@@ -83,7 +83,7 @@ def row(name: str, measured: Measured, base: Measured) -> list[str]:
         f"{measured.cpu_seconds / base.cpu_seconds:.1f} x",
         f"{measured.added_mb:.0f}",
         f"{measured.peak_mb:.0f}",
-        f"{difference:.0e}",
+        f"{difference:.1e}",
     ]
 
 

@@ -145,3 +145,15 @@ def make_context() -> Callable[..., FakeContext]:
 def fake_context() -> FakeContext:
     """Teacher, one baseline, one student "kd", 192 pictures of 4 classes with masks, layers layer1..layer3."""
     return build_context()
+
+
+@pytest.fixture
+def make_network() -> Callable[..., nn.Sequential]:
+    """Builds a tiny network from a seed; see `tiny_cnn`."""
+    return tiny_cnn
+
+
+@pytest.fixture
+def make_pictures() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Builds images, labels and masks; see `pictures`."""
+    return pictures

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kdlens.errors import LayerShapeError
 from kdlens.explain.portions import device_of, in_portions
 from kdlens.explain.unicam_maps import Features, Scene, Sight, check_places, vectors
 from kdlens.models.layers import last_spatial_layer
@@ -74,10 +75,14 @@ class Reader:
             with torch.enable_grad(), Recorder(model, [layer, feature_layer], gradients=True) as taps:
                 model(x)
                 seen = vectors(self.in_space(model, feature_layer, taps[feature_layer], x), self.features)
-                (back,) = torch.autograd.grad(seen, taps[layer], grad_outputs=gradient[part].to(seen))
-            seen_there = self.in_space(model, layer, taps[layer].detach(), x)
-            check_places(Sight(seen_there, layer=layer))
-            return self.in_space(model, layer, back, x).mean((2, 3)).detach(), seen_there
+                seen_there = self.in_space(model, layer, taps[layer].detach(), x)
+                check_places(Sight(seen_there, layer=layer))
+                (back,) = torch.autograd.grad(
+                    seen, taps[layer], grad_outputs=gradient[part].to(seen), allow_unused=True
+                )
+            if back is None:
+                raise LayerShapeError(f'layer "{layer}" does not lead to feature layer "{feature_layer}"; swap the two')
+            return self.in_space(model, layer, back, x).mean((2, 3)), seen_there
 
         slopes, activations = zip(*in_portions(pull, len(images), self.batch_size), strict=True)
         return torch.cat(slopes), Sight(torch.cat(activations), self.features, layer)
