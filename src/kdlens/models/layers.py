@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kdlens.errors import LayerNotFoundError, LayerShapeError, did_you_mean
 from kdlens.models.stages import stages
 from kdlens.models.trace import trace
-from kdlens.models.wrappers import unwrap
+from kdlens.models.wrappers import unwrap, wrappers
 
 MOST_AUTO_LAYERS = 4
 _CALL = re.compile(r"(?P<name>.+)#(?P<call>\d+)")
@@ -73,7 +73,7 @@ def _bare(name: str) -> str:
 def _find(model: nn.Module, name: str) -> nn.Module | None:
     if not name:
         return None
-    for holder in (unwrap(model), model):
+    for holder in (unwrap(model), *wrappers(model)):
         try:
             return holder.get_submodule(name)
         except AttributeError:
