@@ -21,13 +21,13 @@ HUES = {
     "purple": (134, 73, 184),
     "pink": (242, 126, 176),
 }
-NEUTRALS = {"white": (250, 248, 242), "black": (24, 26, 32)}
-COLOURS = HUES | NEUTRALS | {"grey": (190, 190, 190)}
-"""Colour names and their RGB values. Garments wear hues (grey if untinted); backgrounds a muted hue and a neutral."""
+NEUTRALS = {"silver": (198, 197, 194), "charcoal": (84, 86, 92)}
+COLOURS = HUES | NEUTRALS | {"white": (245, 245, 245)}
+"""Colour names and their RGB values. Garments wear hues (white if untinted), backgrounds a muted hue and a neutral."""
 
 _PALETTE = np.array(list(COLOURS.values())) / 255
-_MUTED = 0.62 * _PALETTE + 0.38 * np.array([0.55, 0.55, 0.54])
-_UNTINTED = list(COLOURS).index("grey")
+_MUTED = np.concatenate([0.47 * _PALETTE[: len(HUES)] + 0.53 * 0.55, _PALETTE[len(HUES) :]])
+_UNTINTED = list(COLOURS).index("white")
 _FIELDS = (
     "follows", "texture", "hue", "ink", "neutral", "swap", "scale", "left", "top", "mirror", "period", "angle", "glow",
     "from_where",

@@ -55,7 +55,7 @@ class FashionScenes:
         seed: of everything random.
         classes: names of the classes to use, in the order of their labels; all ten by default.
         count: number of scenes; by default each garment once. A larger number uses garments again in new scenes.
-        tint: give garments one of eight colours; otherwise they stay grey.
+        tint: give garments one of eight colours; otherwise they stay white.
 
     Attributes:
         classes: class names.
@@ -77,8 +77,8 @@ class FashionScenes:
     """
 
     name = "fashion-scenes"
-    mean = (0.54, 0.50, 0.48)
-    std = (0.26, 0.20, 0.22)
+    mean = (0.54, 0.50, 0.49)
+    std = (0.23, 0.18, 0.20)
     colour_names: ClassVar[list[str]] = list(COLOURS)
     texture_names: ClassVar[list[str]] = [*TEXTURES, FABRIC]
 
