@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from kdlens.distill.augment import CropFlip, Flip, make_augmentation
 from kdlens.errors import ConfigError
 

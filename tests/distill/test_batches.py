@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
 from kdlens.distill.batches import as_batches, epoch_order, fetch, shard, split, steps_per_epoch
 from kdlens.errors import DataError
-from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 sizes = st.integers(1, 200)
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from kdlens.distill.schedules import SCHEDULES, make_schedule, resolve_schedule
 from kdlens.errors import ConfigError, UnknownNameError
 

@@ -60,11 +60,12 @@ class TrainingFolder:
         with explained(path):
             if overwrite:
                 self._clear()
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             if (path / ABOUT).is_file():
                 self._check_same(settings)
-            else:
+            else:  # before anything else: by this file the folder is known as ours
                 self._write_json(ABOUT, {"settings": settings, "made_with": dict(made_with)})
+            (path / "checkpoints").mkdir(exist_ok=True)
             self._sweep()
 
     @property
@@ -141,7 +142,7 @@ class TrainingFolder:
 
     def _sweep(self) -> None:
         """Remove what a kill in the middle of writing left."""
-        for name in FILES:
+        for name in (*FILES, *BESIDE):
             for file in self.path.glob(f".{name}-*"):
                 file.unlink()
         for file in (self.path / "checkpoints").glob(".epoch-*.safetensors-*"):
@@ -149,7 +150,9 @@ class TrainingFolder:
 
 
 def _holds_other_things(path: Path) -> bool:
-    return path.is_dir() and any(entry.name not in BESIDE for entry in path.iterdir())
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    half_written = tuple(f".{name}-" for name in (ABOUT, *BESIDE))
+    return any(name not in BESIDE and not name.startswith(half_written) for name in names)
 
 
 def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, str, str]]:

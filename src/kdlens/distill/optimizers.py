@@ -55,8 +55,14 @@ def resolve_optimizer(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def make_optimizer(resolved: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost."""
+def make_optimizer(
+    resolved: Mapping[str, Any], parameters: Iterable[nn.Parameter], *, loss_scaling: bool = False
+) -> torch.optim.Optimizer:
+    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost.
+
+    Not with loss scaling: when the very first step overflows and is skipped, torch's fused SGD goes on with momentum
+    that was never initialised.
+    """
     options = dict(resolved)
     kind, _ = OPTIMIZERS[options.pop("name")]
     if "betas" in options:
@@ -64,7 +70,7 @@ def make_optimizer(resolved: Mapping[str, Any], parameters: Iterable[nn.Paramete
     parameters = [p for p in parameters if p.requires_grad]
     if not parameters:
         raise ConfigError("the student has no trainable parameters")
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    fused = not loss_scaling and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     try:
         made: torch.optim.Optimizer = kind(parameters, fused=fused, **options)
         return made

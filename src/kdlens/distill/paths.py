@@ -166,7 +166,7 @@ def choose_path_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:
     except LayerShapeError:
         return tuple(weighted[-MOST_AUTO_LAYERS:])
     found: list[str] = []
-    for name in chosen:
+    for name in filter(None, chosen):  # a network without parts is its own only layer, and has no name
         before = [w for w in weighted if names.index(w) <= names.index(name)]
         has_weights = any(p.requires_grad for p in resolve(network, name).parameters())
         found += [name] if has_weights else before[-1:]

@@ -132,7 +132,8 @@ class Trainer:
         seed_global(derive(self.settings.seed, "method"))
         classes = self.objective.build(images, labels, self.teacher.say(images))
         check_labels(task.data.labels, classes)
-        self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters())
+        scaling = self._scaler.is_enabled()
+        self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters(), loss_scaling=scaling)
         self._base_rate = self._optimizer.param_groups[0]["lr"]
         self.paths = PathRecorder(task.student, task.path_layers)
 
@@ -271,6 +272,8 @@ class Trainer:
         self._epoch, self._step = state.epoch, state.step
         start = under("start", state.tensors)
         self.paths.restore(state.notes["paths"], [start[str(i)] for i in range(len(start))])
+        if self.folder is not None:
+            self._save_tables(self.folder)  # a kill may have come between the state and its tables
 
     def _on_device(self, images: Tensor) -> Tensor:
         return images.to(self.processes.device, memory_format=self._layout)

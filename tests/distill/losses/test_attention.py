@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from kdlens.distill.losses import Inputs
 from kdlens.distill.losses.attention import AttentionTransfer, attention_distance, attention_map
 from kdlens.errors import ConfigError, LayerNotFoundError, LayerShapeError
@@ -54,7 +55,7 @@ def test_named_layers_are_checked_and_paired(make_network):
     example, student, teacher = torch.zeros(1, 3, 16, 16), make_network(4), make_network(8)
     with pytest.raises(LayerNotFoundError, match='layer "layer3" not found in Sequential; did you mean "layer'):
         AttentionTransfer(student_layers=["layer3"]).layers(student, teacher, example)
-    with pytest.raises(ConfigError, match="there are 1 of the student .layer1. and 2 of the teacher"):
+    with pytest.raises(ConfigError, match=r"there are 1 of the student .layer1. and 2 of the teacher"):
         AttentionTransfer(student_layers="layer1").layers(student, teacher, example)
     pairs = AttentionTransfer(student_layers=["layer1", "layer2"]).layers(student, teacher, example)
     assert pairs.student == pairs.teacher == ("layer1", "layer2")

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
+
 from kdlens.distill.losses import LOSSES, Inputs
 from kdlens.errors import ConfigError
-from torch import nn
 
 METHODS = LOSSES.names()
 TAUGHT = [name for name in METHODS if LOSSES[name].needs_teacher]

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
+
 from kdlens.distill.losses import Inputs
 from kdlens.distill.losses.fitnet import FitNet, hint_distance
 from kdlens.errors import LayerShapeError
-from torch import nn
 
 
 def inputs_of(mine, theirs, epoch=0):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from kdlens.distill.losses import Inputs
 from kdlens.distill.losses.kd import KD, soft_target_loss
 from kdlens.errors import ConfigError, ModelError
@@ -21,7 +22,9 @@ def test_it_is_t_squared_times_kl_summed_over_classes(temperature):
     for mine, theirs in zip(student, teacher, strict=True):
         p, q = softened(theirs, temperature), softened(mine, temperature)
         by_hand += temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / len(student)
-    loss = soft_target_loss(torch.tensor(student, dtype=torch.float64), torch.tensor(teacher, dtype=torch.float64), temperature)
+    loss = soft_target_loss(
+        torch.tensor(student, dtype=torch.float64), torch.tensor(teacher, dtype=torch.float64), temperature
+    )
     assert loss.item() == pytest.approx(by_hand, rel=1e-12)
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from kdlens.distill.losses import Inputs
 from kdlens.distill.losses.labels import Labels, LabelSmoothing
 from kdlens.errors import ConfigError
