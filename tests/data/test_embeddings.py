@@ -26,7 +26,7 @@ def test_minilm_knows_what_is_alike():
     vectors = dict(zip(FASHION_CLASSES, label_embeddings(FASHION_CLASSES, "minilm"), strict=True))
     assert vectors["T-shirt/top"] @ vectors["Shirt"] == pytest.approx(0.84, abs=0.01)
     assert vectors["Sneaker"] @ vectors["Ankle boot"] == pytest.approx(0.61, abs=0.01)
-    assert vectors["Bag"] @ vectors["Shirt"] < vectors["Coat"] @ vectors["Shirt"] < 0.84
+    assert vectors["Bag"] @ vectors["Shirt"] < 0.75
 
 
 @pytest.mark.parametrize(

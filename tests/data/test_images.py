@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +189,32 @@ def test_labels_are_read_without_decoding():
     data = Counting()
     assert as_images(data).labels.tolist() == list(data.targets)
     assert data.read < 20
+
+
+def test_hugging_face_datasets_give_their_classes_and_labels():
+    class Table:
+        column_names = ("image", "label")
+        features = {"label": SimpleNamespace(names=["cat", "dog"])}  # noqa: RUF012
+        decoded = 0
+
+        def __len__(self):
+            return 100
+
+        def __getitem__(self, key):
+            if key == "label":
+                return [i % 2 for i in range(100)]
+            self.decoded += 1
+            return {"image": Image.new("RGB", (2, 2)), "label": key % 2}
+
+        def take(self, n):
+            raise AssertionError("this means something else there")
+
+    table = Table()
+    images = as_images(table)
+    assert images.classes == ["cat", "dog"]
+    assert images.labels.tolist() == table["label"]
+    assert table.decoded < 20
+    assert images.batch(torch.tensor([3]))[1].tolist() == [1]
 
 
 def test_a_list_of_labels_that_items_contradict_is_not_believed():

@@ -15,6 +15,7 @@ from kdlens.data.on_disk import IMAGENET_MEAN, IMAGENET_STD, OnDisk, label_image
 from kdlens.errors import DataError
 
 _OBJECT, _BORDER = 1, 3  # 2 is background
+_LISTS = {"train": "trainval", "trainval": "trainval", "test": "test", "all": "list"}
 _LAYOUT = """Expected:
   images/Abyssinian_1.jpg ...
   annotations/list.txt  trainval.txt  test.txt  trimaps/Abyssinian_1.png ...
@@ -48,7 +49,7 @@ class Pets(OnDisk):
         labels: Literal["breed", "species"] = "breed",
         border: Literal["object", "background"] = "object",
     ) -> None:
-        one_of(split, ("train", "trainval", "test", "all"), "split", "pets")
+        one_of(split, tuple(_LISTS), "split", "pets")
         one_of(labels, ("breed", "species"), "labels", "pets")
         one_of(border, ("object", "background"), "border", "pets")
         annotations = f"annotations/{ {'train': 'trainval', 'all': 'list'}.get(split, split) }.txt"

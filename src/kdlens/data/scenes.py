@@ -154,7 +154,7 @@ class FashionScenes:
             self._masks = torch.empty(len(self), self.size, self.size, dtype=torch.bool)
         missing = indices[~self._done[indices]].unique()
         start = 0
-        for part in self._render(missing):
+        for part in self._render(missing) if len(missing) else ():
             there = missing[start : start + len(part.images)]
             self._images[there], self._masks[there], self._done[there] = part.images, part.masks, True
             start += len(there)

@@ -46,6 +46,8 @@ def classes_of(dataset: Any) -> list[str] | None:
     if isinstance(dataset, Subset):
         return classes_of(dataset.dataset)
     found = getattr(dataset, "classes", None)
+    if found is None and "label" in _columns(dataset):
+        found = getattr(dataset.features["label"], "names", None)
     return [str(name) for name in found] if isinstance(found, Sequence) and len(found) else None
 
 
@@ -79,6 +81,11 @@ def _is_ours(dataset: Any) -> bool:
     return type(dataset).__module__.startswith("kdlens.")
 
 
+def _columns(dataset: Any) -> list[str]:
+    """Columns of a Hugging Face dataset, whose items are dicts and whose columns can be had by name."""
+    return list(getattr(dataset, "column_names", None) or []) if hasattr(dataset, "features") else []
+
+
 def _listed_labels(dataset: Any) -> Tensor | None:
     if isinstance(dataset, Subset):
         whole = _listed_labels(dataset.dataset)
@@ -87,6 +94,8 @@ def _listed_labels(dataset: Any) -> Tensor | None:
         listed: Any = dataset.tensors[1] if len(dataset.tensors) > 1 else None
     elif isinstance(dataset, (list, tuple)):
         listed = None
+    elif "label" in _columns(dataset):
+        listed = list(dataset["label"])
     else:
         listed = getattr(dataset, "labels", None)
         listed = getattr(dataset, "targets", None) if listed is None else listed
