@@ -157,3 +157,9 @@ def make_network() -> Callable[..., nn.Sequential]:
 def make_pictures() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Builds images, labels and masks; see `pictures`."""
     return pictures
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., FakeContext]:
+    """As `make_context`, for fixtures that live longer than a test."""
+    return build_context
