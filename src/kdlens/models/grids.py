@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MOST_PREFIX_TOKENS = 17
 """Class token, distillation token, and up to 15 registers or prompts; at most an eighth of the grid."""
 
+USUAL_STRIDES = (2, 4, 7, 8, 14, 16, 28, 32)
+"""Patch sizes and strides that networks have; others are believed only where they divide the image."""
+
 Size = tuple[int, int]
 
 
@@ -41,7 +44,7 @@ def token_grids(tokens: int, input_size: Size, *, prefix: int | None = None) -> 
     """Return every grid that `tokens` can be for an image of `input_size`, the most plausible group only.
 
     A grid is the image divided by one patch size. Preferred, in this order: patches that divide the image and at most
-    two extra tokens; patches that divide it and more extra tokens; patches that leave a rest.
+    two extra tokens; patches that divide it and more extra tokens; usual patches that leave a rest, and at most two.
 
     Args:
         tokens: number of tokens.
@@ -55,24 +58,25 @@ def token_grids(tokens: int, input_size: Size, *, prefix: int | None = None) -> 
     exact: list[Grid] = []
     rounded: list[Grid] = []
     for patch in range(1, min(input_size) // 2 + 1):
-        for grid, divides in _grids_of_patch(patch, input_size):
-            extra = tokens - grid[0] * grid[1]
-            if extra == prefix or (prefix is None and 0 <= extra <= _most_prefix(grid)):
-                (exact if divides else rounded).append(Grid(*grid, extra))
+        for size in _grids_of_patch(patch, input_size):
+            divides = (size[0] * patch, size[1] * patch) == input_size
+            grid = Grid(*size, tokens - size[0] * size[1])
+            if not _plausible(grid, prefix):
+                continue
+            if divides:
+                exact.append(grid)
+            elif patch in USUAL_STRIDES and grid.prefix <= 2:
+                rounded.append(grid)
     few = [grid for grid in exact if grid.prefix <= 2]
-    few_rounded = [grid for grid in rounded if grid.prefix <= 2]
-    return _distinct(few or exact or few_rounded or rounded)
+    return list(dict.fromkeys(few or exact or rounded))
 
 
-def _most_prefix(grid: Size) -> int:
-    return max(2, min(MOST_PREFIX_TOKENS, grid[0] * grid[1] // 8))
+def _plausible(grid: Grid, prefix: int | None) -> bool:
+    if prefix is not None:
+        return grid.prefix == prefix
+    return 0 <= grid.prefix <= max(2, min(MOST_PREFIX_TOKENS, grid.height * grid.width // 8))
 
 
-def _grids_of_patch(patch: int, input_size: Size) -> list[tuple[Size, bool]]:
+def _grids_of_patch(patch: int, input_size: Size) -> set[Size]:
     height, width = input_size
-    down, up = (height // patch, width // patch), (-(-height // patch), -(-width // patch))
-    return [(down, True)] if down == up else [(down, False), (up, False)]
-
-
-def _distinct(grids: list[Grid]) -> list[Grid]:
-    return list(dict.fromkeys(grids))
+    return {(height // patch, width // patch), (-(-height // patch), -(-width // patch))}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from kdlens.errors import LayerNotFoundError, LayerShapeError, did_you_mean
-from kdlens.models.stages import stages
+from kdlens.models.stages import map_size, stages
 from kdlens.models.trace import trace
 from kdlens.models.wrappers import unwrap, wrappers
 
@@ -105,7 +105,8 @@ def auto_layers(model: nn.Module, example: Tensor) -> tuple[str, ...]:
         >>> auto_layers(net, torch.zeros(1, 3, 32, 32))
         ('1', '3')
     """
-    found = stages(trace(model, example), _image_size(example))
+    size = _image_size(example)
+    found = stages(trace(model, example), size)
     if not found:
         raise LayerShapeError(
             f"no layer of {type(unwrap(model)).__name__} gives a map (n, C, h, w) or image tokens (n, tokens, C) for "
@@ -156,11 +157,8 @@ def describe(model: nn.Module, example: Tensor) -> list[LayerInfo]:
         0 Conv2d (1, 4, 6, 6) True 112
         1 Flatten (1, 144) False 0
     """
-    from kdlens.models.stages import map_size
-
-    calls = list(trace(model, example).walk())
-    last = {call.module: call for call in calls}
     size = _image_size(example)
+    last = {call.module: call for call in trace(model, example).walk()}
     rows = []
     for name, module in unwrap(model).named_modules():
         if not name:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdlens.models.grids import Size
+from kdlens.models.grids import USUAL_STRIDES, Size
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,17 @@ def _cut(size: Size, window: Size) -> Size:
 
 
 def _map_size(windows: int, window: Size, image: Size, around: list[Any]) -> Size | None:
-    """The one map size, the image divided by a stride, that is cut into that many windows; a block may know it."""
+    """The map size, the image divided by a stride, that is cut into that many windows; None where it is in doubt.
+
+    What a block says comes first, then usual strides, then maps that need no padding.
+    """
     strides = [s for s in range(1, min(image) + 1) if image[0] % s == 0 and image[1] % s == 0]
-    sizes = {(image[0] // s, image[1] // s) for s in strides}
+    fits = {s: size for s in strides if math.prod(_cut(size := (image[0] // s, image[1] // s), window)) == windows}
     told = {_two(b.input_resolution) for b in around if getattr(b, "input_resolution", None) is not None}
-    fits = [size for size in (sizes & told or sizes) if math.prod(_cut(size, window)) == windows]
-    return fits[0] if len(fits) == 1 else None
+    for wanted in (
+        lambda stride, size: size in told,
+        lambda stride, size: stride in USUAL_STRIDES,
+        lambda stride, size: size[0] % window[0] == 0 and size[1] % window[1] == 0,
+    ):
+        fits = {s: size for s, size in fits.items() if wanted(s, size)} or fits
+    return next(iter(fits.values())) if len(fits) == 1 else None
