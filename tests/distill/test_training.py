@@ -11,8 +11,10 @@ import kdlens.distill.trainer
 from kdlens.distill.api import distill
 from kdlens.distill.batches import epoch_order, split
 from kdlens.distill.losses import LOSSES
+from kdlens.distill.optimizers import make_optimizer, resolve_optimizer
 from kdlens.distill.watch import TrainingDivergedError
 from kdlens.errors import ConfigError, DataError, LayerNotFoundError, ModelError, UnknownNameError
+from kdlens.models.weights import read_weights
 
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
 
@@ -93,6 +95,31 @@ def test_every_method_lowers_its_loss(method, make_network, make_data):
     assert result.history[-1]["loss_labels"] < result.history[0]["loss_labels"]
     assert result.network is student
     assert not student.training
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_first_stage_on_the_hint_alone_leaves_the_head_alone(optimizer, data, make_network, tmp_path):
+    student = make_network(4)
+    head, out = student.fc.weight.clone(), tmp_path / "run"
+    options = {"method": "fitnet", "hint_epochs": 1, "epochs": 2, "optimizer": optimizer, "record_epochs": "all"}
+    result = distill(make_network(8, seed=1), student, data, out=out, **options)
+    first = read_weights(out / "checkpoints/epoch-001.safetensors")
+    assert torch.equal(first["fc.weight"], head)
+    assert not torch.equal(student.fc.weight, head)
+    assert "loss_labels" not in result.history[0]
+    assert "loss_labels" in result.history[1]
+
+
+def test_momentum_from_zero_is_torchs_momentum():
+    start = torch.randn(3, 2)
+    ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
+    mine = make_optimizer(resolve_optimizer(SGD), [ours])
+    plain = torch.optim.SGD([theirs], lr=0.05, momentum=0.9, weight_decay=5e-4)
+    for _ in range(3):
+        for optimizer, parameter in ((mine, ours), (plain, theirs)):
+            parameter.grad = torch.sin(parameter.detach())
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("method", ["kd", "fitnet", "at"])

@@ -55,14 +55,8 @@ def resolve_optimizer(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def make_optimizer(
-    resolved: Mapping[str, Any], parameters: Iterable[nn.Parameter], *, loss_scaling: bool = False
-) -> torch.optim.Optimizer:
-    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost.
-
-    Not with loss scaling: when the very first step overflows and is skipped, torch's fused SGD goes on with momentum
-    that was never initialised.
-    """
+def make_optimizer(resolved: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost."""
     options = dict(resolved)
     kind, _ = OPTIMIZERS[options.pop("name")]
     if "betas" in options:
@@ -70,9 +64,21 @@ def make_optimizer(
     parameters = [p for p in parameters if p.requires_grad]
     if not parameters:
         raise ConfigError("the student has no trainable parameters")
-    fused = not loss_scaling and all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
     try:
         made: torch.optim.Optimizer = kind(parameters, fused=fused, **options)
-        return made
     except ValueError as error:  # torch checks ranges
         raise ConfigError(f'optimizer "{resolved["name"]}": {error}') from error
+    if options.get("momentum"):
+        _start_momentum(made, parameters)
+    return made
+
+
+def _start_momentum(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Start from a momentum of zero, which gives the same updates as starting without any.
+
+    Torch's fused SGD would fail where a parameter gets its first gradient later than others, and would go on with
+    memory it never wrote where loss scaling skips the first step.
+    """
+    for parameter in parameters:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

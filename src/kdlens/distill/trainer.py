@@ -132,8 +132,7 @@ class Trainer:
         seed_global(derive(self.settings.seed, "method"))
         classes = self.objective.build(images, labels, self.teacher.say(images))
         check_labels(task.data.labels, classes)
-        scaling = self._scaler.is_enabled()
-        self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters(), loss_scaling=scaling)
+        self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters())
         self._base_rate = self._optimizer.param_groups[0]["lr"]
         self.paths = PathRecorder(task.student, task.path_layers)
 
