@@ -20,19 +20,17 @@ from kdlens.explain.classification import (
     nll,
 )
 from kdlens.explain.judged import Judged, Pair
+from kdlens.explain.rows import over_seeds, percent, points, with_interval
 from kdlens.stats.paired import (
     crossed_difference,
     crossed_mean,
     hierarchical_bootstrap,
-    in_quadrature,
     sign_flip_p,
     wilson,
 )
 from kdlens.stats.resampling import Interval, bootstrap, bootstrap_mean, holm, mcnemar, permutation_p, seed_interval
 
 Labels = Int[Tensor, " n"]
-
-_RANGE = {"top1": (0.0, 100.0), "agreement": (0.0, 100.0), "ece": (0.0, 1.0), "ece_adaptive": (0.0, 1.0)}
 
 
 def add_quality(
@@ -52,28 +50,11 @@ def add_quality(
         answer.add(over_seeds(rows))
 
 
-def over_seeds(rows: Sequence[Row]) -> Row:
-    """Join the rows of one number's seeds: their mean, with the spread over seeds added to that over images."""
-    count = len(rows)
-    value, low, high = (
-        math.fsum(ends) / count for ends in zip(*((r.value, _known(r.low), _known(r.high)) for r in rows), strict=True)
-    )
-    joined = in_quadrature(Interval(value, low, high, rows[0].n or 0), seed_interval([row.value for row in rows]))
-    ends = _ends(joined)
-    if rows[0].metric in _RANGE and ends[0] is not None:
-        least, most = _RANGE[rows[0].metric]
-        ends = max(least, joined.low), min(most, joined.high)
-    chances = [row.chance for row in rows if row.chance is not None]
-    chance = math.fsum(chances) / len(chances) if chances else None
-    p = rows[0].p if count == 1 else None
-    return replace(rows[0], value=joined.value, low=ends[0], high=ends[1], chance=chance, p=p, seed=None)
-
-
 def add_teacher_advantage(answer: Answer, teacher: Judged, baseline: Judged, *, seed: int) -> None:
     """Add by how many points the teacher is better than the baseline: what there is to gain."""
     gap = (teacher.right[0].float() - baseline.right.float()).mean(0, keepdim=True)
     interval = crossed_difference(gap, seed=seed)
-    answer.add(_points(Row("teacher_advantage", 0.0, model=teacher.name, compared_with=baseline.name), interval))
+    answer.add(points(Row("teacher_advantage", 0.0, model=teacher.name, compared_with=baseline.name), interval))
 
 
 def add_gain(answer: Answer, pair: Pair, teacher: Judged | None, labels: Labels, *, seed: int) -> None:
@@ -83,19 +64,19 @@ def add_gain(answer: Answer, pair: Pair, teacher: Judged | None, labels: Labels,
     for number, one in zip(pair.student.seeds, differences, strict=True):
         helped, hurt = int((one > 0).sum()), int((one < 0).sum())
         p = mcnemar(hurt, helped)
-        answer.add(_points(replace(base, seed=number, p=p), crossed_difference(one[None], seed=seed)))
+        answer.add(points(replace(base, seed=number, p=p), crossed_difference(one[None], seed=seed)))
         for metric, count in (("helped_images", helped), ("hurt_images", hurt)):
             answer.add(replace(base, metric=metric, value=float(count), seed=number, n=len(one), unit="images"))
     seeds, n = differences.shape
     p_all = sign_flip_p(differences[0].long()) if seeds == 1 else None
-    answer.add(_points(replace(base, p=p_all), crossed_difference(differences, seed=seed)))
+    answer.add(points(replace(base, p=p_all), crossed_difference(differences, seed=seed)))
     for metric, sign in (("helped_images", 1), ("hurt_images", -1)):
         mean = (differences == sign).sum().item() / seeds
         answer.add(replace(base, metric=metric, value=mean, n=n, unit="images"))
     if seeds > 1:
         by_seed = seed_interval((100 * differences.mean(1, dtype=torch.float64)).tolist())
-        answer.add(_row(replace(base, metric="top1_gain_by_seed", unit="points"), by_seed))
-        answer.add(_points(replace(base, metric="top1_gain_resampled"), hierarchical_bootstrap(differences, seed=seed)))
+        answer.add(with_interval(replace(base, metric="top1_gain_by_seed", unit="points"), by_seed))
+        answer.add(points(replace(base, metric="top1_gain_resampled"), hierarchical_bootstrap(differences, seed=seed)))
     _add_changes(answer, base, pair, teacher, labels, seed=seed)
 
 
@@ -107,7 +88,7 @@ def add_class_gains(answer: Answer, pair: Pair, labels: Labels, classes: Sequenc
         if of_class.shape[1] == 0:
             continue
         base = Row("class_gain", 0.0, model=pair.student.name, compared_with=pair.baseline.name, class_name=name)
-        rows.append(_points(base, crossed_difference(of_class, seed=seed + index)))
+        rows.append(points(base, crossed_difference(of_class, seed=seed + index)))
         p.append(sign_flip_p(of_class.sum(0).long()))
     for row, corrected in zip(rows, holm(p), strict=True):
         answer.add(replace(row, p=corrected))
@@ -115,15 +96,17 @@ def add_class_gains(answer: Answer, pair: Pair, labels: Labels, classes: Sequenc
 
 def _quality(base: Row, logits: Tensor, right: Tensor, labels: Tensor, *, bins: int, seed: int) -> list[Row]:
     classes, n = logits.shape[1], len(labels)
-    top1 = _row(replace(base, metric="top1", chance=100 / classes, unit="%"), _percent(wilson(int(right.sum()), n)))
+    top1 = with_interval(
+        replace(base, metric="top1", chance=100 / classes, unit="%"), percent(wilson(int(right.sum()), n))
+    )
     finite = finite_rows(logits)
     logits, labels, right = logits[finite], labels[finite], right[finite]
     loss = bootstrap_mean(nll(logits, labels), seed=seed)
     score = bootstrap_mean(brier(logits, labels), seed=seed)
     return [
         top1,
-        _row(replace(base, metric="nll", chance=math.log(classes), unit="nats"), loss),
-        _row(replace(base, metric="brier", chance=1 - 1 / classes), score),
+        with_interval(replace(base, metric="nll", chance=math.log(classes), unit="nats"), loss),
+        with_interval(replace(base, metric="brier", chance=1 - 1 / classes), score),
         _calibration(replace(base, metric="ece"), logits, right, bins=bins, adaptive=False, seed=seed),
         _calibration(replace(base, metric="ece_adaptive"), logits, right, bins=bins, adaptive=True, seed=seed),
     ]
@@ -140,17 +123,17 @@ def _calibration(base: Row, logits: Tensor, right: Tensor, *, bins: int, adaptiv
     half = (found.high - found.low) / 2
     null = calibration_null(sure, seed=seed, bins=bins, adaptive=adaptive)
     centred = Interval(found.value, max(0.0, found.value - half), found.value + half, found.n)
-    return replace(_row(base, centred), chance=null.mean().item(), p=permutation_p(found.value, null))
+    return replace(with_interval(base, centred), chance=null.mean().item(), p=permutation_p(found.value, null))
 
 
 def _likeness(base: Row, logits: Tensor, teacher: Judged, *, seed: int) -> list[Row]:
     base = replace(base, compared_with=teacher.name)
     alike = agreement(logits, teacher.logits[0])
     both = finite_rows(logits) & finite_rows(teacher.logits[0])
-    rows = [_row(replace(base, metric="agreement", unit="%"), _percent(wilson(int(alike.sum()), len(alike))))]
+    rows = [with_interval(replace(base, metric="agreement", unit="%"), percent(wilson(int(alike.sum()), len(alike))))]
     if bool(both.any()):
         distance = bootstrap_mean(kl_to(teacher.logits[0][both], logits[both]), seed=seed)
-        rows.append(_row(replace(base, metric="kl_to_teacher", unit="nats"), distance))
+        rows.append(with_interval(replace(base, metric="kl_to_teacher", unit="nats"), distance))
     return rows
 
 
@@ -162,38 +145,17 @@ def _add_changes(answer: Answer, base: Row, pair: Pair, teacher: Judged | None, 
         return
     student, baseline, labels = student[:, keep], baseline[:, keep], labels[keep]
     loss = torch.stack([nll(s, labels) - nll(b, labels) for s, b in zip(student, baseline, strict=True)])
-    answer.add(_row(replace(base, metric="nll_change", unit="nats"), crossed_mean(loss, seed=seed)))
+    answer.add(with_interval(replace(base, metric="nll_change", unit="nats"), crossed_mean(loss, seed=seed)))
     if teacher is None:
         return
     target = teacher.logits[0][keep]
     alike = _stack_differences(student, baseline, lambda one: agreement(one, target).double())
-    answer.add(_points(replace(base, metric="agreement_gain"), crossed_difference(alike, seed=seed)))
+    answer.add(points(replace(base, metric="agreement_gain"), crossed_difference(alike, seed=seed)))
     distance = _stack_differences(student, baseline, lambda one: kl_to(target, one))
-    answer.add(_row(replace(base, metric="kl_change", unit="nats"), crossed_mean(distance, seed=seed)))
+    answer.add(with_interval(replace(base, metric="kl_change", unit="nats"), crossed_mean(distance, seed=seed)))
 
 
 def _stack_differences(
     student: Tensor, baseline: Tensor, measure: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, "seeds n"]:
     return torch.stack([measure(s) - measure(b) for s, b in zip(student, baseline, strict=True)])
-
-
-def _points(base: Row, interval: Interval) -> Row:
-    return _row(replace(base, unit="points"), _percent(interval))
-
-
-def _percent(interval: Interval) -> Interval:
-    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high, interval.n)
-
-
-def _row(base: Row, interval: Interval) -> Row:
-    low, high = _ends(interval)
-    return replace(base, value=interval.value, low=low, high=high, n=interval.n)
-
-
-def _ends(interval: Interval) -> tuple[float | None, float | None]:
-    return (None, None) if math.isnan(interval.low) else (interval.low, interval.high)
-
-
-def _known(end: float | None) -> float:
-    return math.nan if end is None else end
