@@ -18,7 +18,7 @@ from kdlens.data import load_dataset
 from kdlens.data.images import Images, as_images
 from kdlens.data.sampling import balanced_indices
 from kdlens.environment import command_line, environment
-from kdlens.errors import ConfigError, DataError, did_you_mean
+from kdlens.errors import ConfigError, did_you_mean
 from kdlens.explain import QUESTIONS
 from kdlens.explain.context import Subject
 from kdlens.models.layers import auto_layers, resolve
@@ -240,12 +240,13 @@ def explain(
         teacher: the teacher, or `None` where it is not at hand.
         student: a network, one per seed, or a mapping of names to either.
         baseline: the student's architecture trained on labels alone; one, or one per seed.
-        data: a DataLoader or map-style dataset of `(image, label)` or `(image, label, mask)`; images as the networks
-            take them, `(C, H, W)`.
+        data: `kdlens.Images`, or a DataLoader or map-style dataset of `(image, label)` or `(image, label, mask)` whose
+            images `(C, H, W)` are as the networks take them.
         questions: which questions to answer, each a name or `{name: options}`.
         layers: `"auto"`, dotted layer names, or names per role (`{"teacher": [...], "student": [...]}`).
         class_names: names of the classes, where the dataset has none.
-        mean: per-channel mean that was subtracted from the images, so that the report can show them.
+        mean: per-channel mean that was subtracted from the images, so that the report can show them; pictures (PIL,
+            uint8, kdlens's own datasets) are normalised with it.
         std: per-channel standard deviation, likewise.
         seed: seed of every random choice.
         batch_size: images a forward pass; `None` estimates it from free memory.
@@ -269,7 +270,7 @@ def explain(
     networks += [Network("baseline", "baseline", m, i) for i, m in enumerate(_listed(baseline))]
     named = student if isinstance(student, Mapping) else {"student": student}
     networks += [Network(name, "student", m, i) for name, nets in named.items() for i, m in enumerate(_listed(nets))]
-    images = as_images(data, mean=mean, std=std, classes=class_names)
+    images = _as_given(data, mean=mean, std=std, classes=class_names)
     with _where_they_were(networks):
         study = Study(
             networks,
@@ -343,8 +344,6 @@ def load_images(config: StudyConfig, base: Path) -> Images:
     )
     if data.limit is not None and data.limit < len(images):
         images = images.subset(balanced_indices(images.labels, data.limit, seed=config.seed))
-    if len(images) == 0:
-        raise DataError(f'dataset "{data.name}" has no images in split "{data.split}"')
     return images
 
 
@@ -378,6 +377,13 @@ def _resolved(config: StudyConfig) -> str:
 
     content = json.loads(config.model_dump_json(exclude_none=True))
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _as_given(data: Any, **options: Any) -> Images:
+    """Take a user's float tensors as what the networks see; kdlens's own datasets give pictures in [0, 1]."""
+    dataset = getattr(data, "dataset", data)
+    normalised = isinstance(dataset, Images) or not type(dataset).__module__.startswith("kdlens.data.")
+    return as_images(data, normalised=normalised, **options)
 
 
 def _listed(networks: Networks) -> list[nn.Module]:
