@@ -3,7 +3,7 @@
 In the training images of the students the background's texture gives the class away four times out of five. The
 baseline is trained on their labels. One student is distilled, on the very same images, from a teacher whose own
 training images had no such shortcut; another from a teacher that knows nothing but the shortcut. All are explained on
-images where the background says nothing.
+images where the background seldom tells the class, so that whoever relies on it can be seen to fall.
 """
 
 import os
@@ -59,7 +59,7 @@ STUDY = """\
 # Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .
 title: Does a student inherit its teacher's eyes?
 seed: {seed}
-data: {{name: fashion-scenes, split: test, bias: 0.0, seed: {seed}}}
+data: {{name: fashion-scenes, split: test, bias: 0.25, seed: {seed}}}
 models:
   teacher:
     arch: zoo:cnn32

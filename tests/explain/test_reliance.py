@@ -58,10 +58,14 @@ def test_who_looks_at_the_background_loses_everything(biased, fill):
     assert answer.value("background_gap", model="baseline", seed=0) == 100
     assert answer.value("background_reliance", model="kd", seed=0) == 0
     assert answer.value("background_reliance_change", model="kd", seed=None) == -100
-    said = next(f for f in answer.findings if "relies" in f.text)
+    assert answer.value("answers_changed", model="baseline", seed=0) == 100
+    assert answer.value("answers_changed", model="kd", seed=0) == 0
+    assert answer.value("answers_changed_change", model="kd", seed=None) == -100
+    assert any(f.text.startswith("Another background changes the answer of baseline on 100.0 %") for f in answer.findings)
+    said = next(f for f in answer.findings if "accuracy to a wrong background" in f.text)
     assert said.tone == "good"
     assert said.text.startswith(
-        "kd relies less on the background than baseline: when the background is swapped for that of another class, "
+        "kd loses less accuracy to a wrong background than baseline: when the background is swapped for that of another class, "
         "baseline loses 100.0 points ["
     )
     assert "and kd loses 0.0 points [" in said.text
@@ -76,7 +80,7 @@ def test_a_student_that_looks_at_the_background_is_told(biased):
         replace(student, network=baseline.network),
     )
     answer = Reliance().answer(biased)
-    said = next(f for f in answer.findings if "relies more" in f.text)
+    said = next(f for f in answer.findings if "loses more accuracy" in f.text)
     assert said.tone == "bad"
     assert answer.value("background_reliance_change", model="kd", seed=None) == 100
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from kdlens.answer import Answer, Notes
 from kdlens.errors import ConfigError
 from kdlens.explain.backgrounds import Fill, choose_donors, on_background, usable, without_object
-from kdlens.explain.classification import correct
 from kdlens.explain.context import Context, Subject
 from kdlens.explain.phrases import counted
 from kdlens.explain.reliance_findings import say_all
@@ -86,9 +85,8 @@ def _judge(context: Context, indices: Tensor, labels: Tensor, *, fill: Fill) -> 
     """Right and wrong answers of every network on every kind of picture."""
     others = choose_donors(labels, seed=context.seed)
     own = choose_donors(labels, seed=context.seed, same_class=True)
-    right: dict[Subject, dict[str, list[Tensor]]] = {
-        s: {"swapped": [], "same": [], "removed": []} for s in context.subjects
-    }
+    kinds_of_picture = ("swapped", "same", "removed")
+    named: dict[Subject, dict[str, list[Tensor]]] = {s: {k: [] for k in kinds_of_picture} for s in context.subjects}
     pictures = _Pictures(context, indices, fill)
     places = torch.arange(len(indices)).split(PORTION)
     for number, part in enumerate(places):
@@ -98,19 +96,25 @@ def _judge(context: Context, indices: Tensor, labels: Tensor, *, fill: Fill) -> 
             "same": pictures.swapped(part, torch.where(own < 0, others, own)[part]),
             "removed": pictures.removed(part),
         }
-        for subject, answers in right.items():
+        for subject, answers in named.items():
             for kind, images in kinds.items():
-                answers[kind].append(correct(context.run(subject, images), labels[part]))
+                answers[kind].append(context.run(subject, images).argmax(1))
     return {
-        subject: Changed(
-            original=correct(context.logits(subject)[indices], labels),
-            swapped=torch.cat(answers["swapped"]),
-            same=torch.cat(answers["same"]),
-            removed=torch.cat(answers["removed"]),
-            has_same=own >= 0,
-        )
-        for subject, answers in right.items()
+        subject: _changed(context.logits(subject)[indices].argmax(1), answers, labels, has_same=own >= 0)
+        for subject, answers in named.items()
     }
+
+
+def _changed(original: Tensor, answers: dict[str, list[Tensor]], labels: Tensor, *, has_same: Tensor) -> Changed:
+    swapped, same, removed = (torch.cat(answers[kind]) for kind in ("swapped", "same", "removed"))
+    return Changed(
+        original=original == labels,
+        swapped=swapped == labels,
+        same=same == labels,
+        removed=removed == labels,
+        flipped=swapped != original,
+        has_same=has_same,
+    )
 
 
 class _Pictures:
@@ -152,13 +156,15 @@ def _notes(question: Reliance) -> Notes:
             "Every object is cut out along its mask and put onto the background of a random image of another class, "
             "whose own object was removed; separately, every object is removed from its image. "
             f"{hole} Background reliance is the accuracy on the images as they are minus that with swapped "
-            "backgrounds, in points, paired by image. A background of another image of the same class shows what the "
+            "backgrounds, in points, paired by image. Answers changed is the share of images, right or wrong, that are "
+            "named differently once the background is swapped; it shows a reading of the background also where the "
+            "background says nothing about the class. A background of another image of the same class shows what the "
             "cutting and pasting costs by itself; the background gap is the part that its class makes. Intervals: "
             "bootstrap over images with, for several seeds, Student's t interval over seeds added in quadrature."
         ),
         how_to_read=(
-            "A reliance near 0 is a network that looks at the object. One that keeps its accuracy when the object is "
-            "removed does not need it. Chance is guessing."
+            "A reliance near 0 and few changed answers: the network looks at the object. One that keeps its accuracy "
+            "when the object is removed does not need it. Chance is guessing."
         ),
         limits=(
             "Pasted pictures look unlike those the networks were trained on, so a part of the loss may be the strange "

@@ -11,6 +11,7 @@ FEW_IMAGES = 100
 def say_all(answer: Answer, students: Sequence[str], *, n: int, left_out: int) -> None:
     """Add findings for every student, then alerts."""
     for student in dict.fromkeys(students):
+        _flipped(answer, student)
         _swapped(answer, student)
         _removed(answer, student)
         _pasted(answer, student)
@@ -23,15 +24,34 @@ def say_all(answer: Answer, students: Sequence[str], *, n: int, left_out: int) -
         answer.say(f"Only {counted(n, 'image')}: the intervals are wide.", kind="alert", tone="bad")
 
 
+def _flipped(answer: Answer, student: str) -> None:
+    """The plainest sign: whether the answer moves with the background."""
+    i, change = _find(answer, "answers_changed_change", student)
+    j, mine = _find(answer, "answers_changed", student)
+    k, other = _find(answer, "answers_changed", change.compared_with)
+    sure = _sure(change)
+    text = (
+        f"Another background changes the answer of {change.compared_with} on {_share(other)} of the images and that of "
+        f"{student} on {_share(mine)}: {points(change.value, change.low, change.high)}"
+        f"{'' if sure else ', which may be none'} (n = {counted(change.n or 0, 'image')})."
+    )
+    tone = ("good" if change.value < 0 else "bad") if sure else "neutral"
+    answer.say(text, rows=[i, j, k], tone=tone)  # type: ignore[arg-type]
+
+
+def _sure(change: Row) -> bool:
+    return change.low is not None and change.high is not None and not change.low <= 0 <= change.high
+
+
 def _swapped(answer: Answer, student: str) -> None:
     i, change = _find(answer, "background_reliance_change", student)
     baseline = change.compared_with
     j, mine = _find(answer, "background_reliance", student)
     k, other = _find(answer, "background_reliance", baseline)
-    sure = change.low is not None and change.high is not None and not change.low <= 0 <= change.high
-    how = f"{student} relies {'less' if change.value < 0 else 'more'} on the background than {baseline}"
+    sure = _sure(change)
+    how = f"{student} loses {'less' if change.value < 0 else 'more'} accuracy to a wrong background than {baseline}"
     if not sure:
-        how = f"It is not clear whether {student} relies more or less on the background than {baseline}"
+        how = f"It is not clear whether {student} loses more or less accuracy to a wrong background than {baseline}"
     text = (
         f"{how}: when the background is swapped for that of another "
         f"class, {baseline} {_loses(other)} and {student} {_loses(mine)}, a difference of "

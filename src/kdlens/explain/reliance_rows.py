@@ -22,6 +22,7 @@ class Changed:
         swapped: on the background of another class.
         same: on the background of another image of the same class.
         removed: without the object.
+        flipped: where the answer, right or wrong, is another one once the background is swapped.
         has_same: where there is another image of the same class.
     """
 
@@ -29,6 +30,7 @@ class Changed:
     swapped: Bool[Tensor, " n"]
     same: Bool[Tensor, " n"]
     removed: Bool[Tensor, " n"]
+    flipped: Bool[Tensor, " n"]
     has_same: Bool[Tensor, " n"]
 
     @property
@@ -54,19 +56,23 @@ def add_rows(answer: Answer, context: Context, changed: Mapping[Subject, Changed
             ("accuracy_background_swapped", "swapped"),
             ("accuracy_background_same_class", "same"),
             ("accuracy_object_removed", "removed"),
+            ("answers_changed", "flipped"),
         ):
-            _accuracy(answer, replace(base, metric=metric), {s.seed: _kind(changed[s], kind) for s in subjects})
+            chance = None if kind == "flipped" else base.chance
+            named = {s.seed: _kind(changed[s], kind) for s in subjects}
+            _accuracy(answer, replace(base, metric=metric, chance=chance), named)
         for metric, kind in (("background_reliance", "reliance"), ("background_gap", "gap")):
             values = {s.seed: getattr(changed[s], kind) for s in subjects}
             _points(answer, Row(metric, 0.0, model=name), values, context.seed)
-    pairs: dict[tuple[str, str], dict[int, Tensor]] = {}
-    for trio in context.trios():
-        key = (trio.student.name, trio.baseline.name)
-        change = changed[trio.student].reliance - changed[trio.baseline].reliance
-        pairs.setdefault(key, {})[trio.student.seed] = change
-    for (student, baseline), values in pairs.items():
-        base = Row("background_reliance_change", 0.0, model=student, compared_with=baseline)
-        _points(answer, base, values, context.seed)
+    for metric, kind in (("background_reliance_change", "reliance"), ("answers_changed_change", "flipped")):
+        pairs: dict[tuple[str, str], dict[int, Tensor]] = {}
+        for trio in context.trios():
+            mine, others = getattr(changed[trio.student], kind), getattr(changed[trio.baseline], kind)
+            pairs.setdefault((trio.student.name, trio.baseline.name), {})[trio.student.seed] = (
+                mine.float() - others.float()
+            )
+        for (student, baseline), values in pairs.items():
+            _points(answer, Row(metric, 0.0, model=student, compared_with=baseline), values, context.seed)
 
 
 def _kind(changed: Changed, kind: str) -> Tensor:
