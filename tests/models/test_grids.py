@@ -31,6 +31,8 @@ def test_only_squares_cover_a_square(side, rows, columns):
         ((14, 7), (224, 448)),
         ((225, 225), (224, 224)),
         ((0, 0), (224, 224)),
+        ((50, 50), (224, 224)),  # tokens of a transformer
+        ((197, 197), (224, 224)),
     ],
 )
 def test_what_covers_no_image(size, image):

@@ -259,6 +259,17 @@ def test_a_tap_trains_what_it_taps(resnet):
     assert resnet.fc.weight.grad is None
 
 
+def test_the_parts_of_torchs_own_transformer_are_called():
+    """Its fused kernel for inference calls none of them."""
+    network = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    x = torch.linspace(-1, 1, 2 * 3 * 8).reshape(2, 3, 8)
+    output, found = record(network, x, ["layers.0.self_attn", "layers.1.linear1"])
+    assert found["layers.0.self_attn"].shape == (2, 3, 8)
+    assert found["layers.1.linear1"].shape == (2, 3, 16)
+    with torch.no_grad():
+        assert torch.allclose(output, network(x), atol=1e-5)
+
+
 def test_memory_is_not_held_by_hooks_after_the_block(awkward):
     with Recorder(awkward, ["conv1"]) as recorder:
         awkward(IMAGES)

@@ -169,6 +169,23 @@ def test_what_is_no_map_is_refused_with_advice(shape, reason):
     assert "reshape=" in text or "kdlens layers" in text
 
 
+@pytest.mark.parametrize(
+    ("tokens", "size"), [(197, 224), (198, 224), (50, 224), (201, 224), (65, 32), (17, 32), (101, 40)]
+)
+def test_attention_between_tokens_is_not_taken_for_a_map(tokens, size):
+    with pytest.raises(LayerShapeError, match=r"attention from tokens to tokens|neither as"):
+        to_feature_map(torch.zeros(2, 3, tokens, tokens), batch=2, input_size=(size, size))
+
+
+@pytest.mark.parametrize("size", [16, 28, 32, 33, 37, 64, 224])
+def test_no_map_of_a_padded_network_is_taken_for_attention(size):
+    side = size
+    while side > 1:
+        x = torch.zeros(2, 3, side, side)
+        assert to_feature_map(x, batch=2, input_size=(size, size)) is x
+        side = -(-side // 2)
+
+
 def test_the_grid_is_ambiguous():
     with pytest.raises(LayerShapeError, match=r"more than one grid of the image \(.* or .*\)"):
         to_feature_map(torch.zeros(2, 6, 4), batch=2, input_size=(16, 20))

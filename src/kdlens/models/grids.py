@@ -1,6 +1,7 @@
 """Which of a tensor's axes may be the rows and columns of an image: the arithmetic behind maps and tokens."""
 
 from dataclasses import dataclass
+from functools import cache
 
 MOST_PREFIX_TOKENS = 17
 """Class token, distillation token, and up to 15 registers or prompts; at most an eighth of the grid."""
@@ -20,24 +21,28 @@ class Grid:
     prefix: int
 
 
-def covers(size: Size, input_size: Size) -> bool:
-    """Whether a map of `size` can be an image of `input_size` divided by one stride in both directions.
+@cache
+def covers(size: Size, input_size: Size, *, extra: int = 1) -> bool:
+    """Whether a map of `size` can be an image of `input_size` divided by one whole stride in both directions.
 
-    Padding may add one cell to a side, unpadded convolutions may have taken up to four, the same in both directions.
+    Padding may add `extra` cells to a side; unpadded convolutions may have taken up to four, or a tenth, the same in
+    both directions.
 
     Example:
         >>> covers((7, 7), (224, 224)), covers((7, 10), (224, 320)), covers((56, 96), (224, 224))
         (True, True, False)
     """
     (height, width), (rows, columns) = input_size, size
-    if not (0 < rows <= height and 0 < columns <= width):
+    if not (0 < rows <= height and 0 < columns <= width) or (height == width and rows != columns):
         return False
-    least = max(height / (rows + 4), width / (columns + 4))
-    most = min(height / max(rows - 1, 1e-9), width / max(columns - 1, 1e-9))
-    if height == width or least > most:
-        return rows == columns and least <= most
-    differences = sorted((height - width) / stride for stride in (least, most))
-    return differences[0] - 1 <= rows - columns <= differences[1] + 1
+    return any(_made_by(stride, size, input_size, extra) for stride in range(1, max(input_size) + 1))
+
+
+def _made_by(stride: int, size: Size, input_size: Size, extra: int) -> bool:
+    whole = [pixels / stride for pixels in input_size]
+    added = [cells - wanted for cells, wanted in zip(size, whole, strict=True)]
+    least = -max(4.0, min(whole) / 10)
+    return all(least <= more < 1 + extra for more in added) and abs(added[0] - added[1]) <= 1
 
 
 def token_grids(tokens: int, input_size: Size, *, prefix: int | None = None) -> list[Grid]:

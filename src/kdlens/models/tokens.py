@@ -133,10 +133,9 @@ def _from_four_axes(x: Tensor, seen: _Seen) -> Tensor:
 
 def _is_attention(x: Tensor, seen: _Seen) -> bool:
     """`(n, heads, t, t)` with t tokens of the image: a square that no stride makes of the image."""
-    tokens = x.shape[2]
-    if x.shape[3] != tokens or tokens > min(seen.size) - 8 or 2 * tokens < max(seen.size):
-        return False
-    return bool(token_grids(tokens, seen.size)) and not _convolves(seen)
+    rows, columns = x.shape[2:]
+    by_stride = covers((rows, columns), seen.size, extra=0)
+    return rows == columns and not by_stride and bool(token_grids(rows, seen.size)) and not _convolves(seen)
 
 
 def _convolves(seen: _Seen) -> bool:

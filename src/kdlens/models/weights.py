@@ -141,7 +141,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
 def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
     temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's other files; safetensors would make it private
         save_file(tensors, temporary, header)
+        temporary.chmod(mode)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
