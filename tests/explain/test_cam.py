@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kdlens.errors import DataError, KdlensError
 from kdlens.explain.cam import common_scale, energy_share, min_max, published_scale, upsample
-from kdlens.explain.portions import device_of, in_portions
+from kdlens.explain.portions import device_of, in_portions, portion_size
 
 
 def random(*shape, seed=0):
@@ -91,3 +91,15 @@ def test_portions_are_halved_when_memory_runs_out():
 def test_device_of_a_network_without_parameters():
     assert device_of(torch.nn.ReLU()) == torch.device("cpu")
     assert device_of(torch.nn.Linear(1, 1)) == torch.device("cpu")
+
+
+def test_portions_are_estimated_where_images_are_many(monkeypatch):
+    asked = []
+    monkeypatch.setattr("kdlens.explain.portions.estimate_batch_size", lambda model, x: asked.append(x.shape) or 6)
+    net = torch.nn.Conv2d(3, 2, 3)
+    assert portion_size(net, torch.zeros(8, 3, 224, 224)) == 32
+    assert asked == []
+    images = torch.zeros(1, 3, 300, 300).expand(20, 3, 300, 300)
+    assert portion_size(net, images) == 6
+    assert portion_size(net, images, gradients=True) == 3
+    assert asked == [(1, 3, 300, 300)] * 2

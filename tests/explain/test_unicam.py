@@ -145,6 +145,42 @@ def test_embeddings_matter_beyond_two_classes(nets, data):
     assert by_index == pytest.approx(by_table, abs=1e-6)
 
 
+class Cues(nn.Module):
+    """Sees some of the colours, as they are."""
+
+    def __init__(self, *channels):
+        super().__init__()
+        self.eye = nn.Conv2d(3, len(channels), 1, bias=False)
+        with torch.no_grad():
+            self.eye.weight.copy_(torch.eye(3)[list(channels), :, None, None])
+
+    def forward(self, x):
+        return self.eye(x).mean((2, 3))
+
+
+def test_relevance_knows_which_network_sees_more():
+    """Red at the left tells one bit of the class, green at the right the other.
+
+    Of maps only the case without a shared cue is asked: the published gradient runs through one network, so with a
+    shared cue it does not tell whose evidence is whose.
+    """
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(128) % 4
+    images = 0.2 * torch.rand(128, 3, 8, 8, generator=generator)
+    images[:, 0, :, :4] += (labels % 2)[:, None, None] + 0.3 * torch.rand(128, 8, 4, generator=generator)
+    images[:, 1, :, 4:] += (labels // 2)[:, None, None] + 0.3 * torch.rand(128, 8, 4, generator=generator)
+    red, green, both = Cues(0), Cues(1), Cues(0, 1)
+    assert unicam(both, green, images, labels).relevance > 0.6
+    assert unicam(green, both, images, labels).relevance < 0.1
+    assert unicam(both, Cues(2), images, labels).relevance == pytest.approx(
+        unicam(both, None, images, labels).relevance, abs=0.02
+    )
+    for only, other, on_the_left in ((red, green, True), (green, red, False)):
+        positive = unicam(only, other, images, labels).raw.clamp(min=0).sum(0)
+        share = (positive[:, :4].sum() / positive.sum()).item()
+        assert share > 0.8 if on_the_left else share < 0.2
+
+
 def test_networks_come_back_as_they_were(nets, data):
     for net in nets:
         net.train().requires_grad_()

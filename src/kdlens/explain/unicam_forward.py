@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdlens.errors import LayerShapeError
-from kdlens.explain.portions import device_of, in_portions
+from kdlens.explain.portions import device_of, in_portions, portion_size
 from kdlens.explain.unicam_maps import Features, Scene, Sight, check_places, vectors
 from kdlens.models.layers import last_spatial_layer
 from kdlens.models.taps import Recorder, record
@@ -38,7 +38,7 @@ class Reader:
             _, found = record(model, x, layers)
             return {name: self.in_space(model, name, found[name], x) for name in layers}
 
-        portions = in_portions(read, len(images), self.batch_size)
+        portions = in_portions(read, len(images), self.batch_size or portion_size(model, images))
         return {name: torch.cat([portion[name] for portion in portions]) for name in layers}
 
     def both(
@@ -84,11 +84,14 @@ class Reader:
                 raise LayerShapeError(f'layer "{layer}" does not lead to feature layer "{feature_layer}"; swap the two')
             return self.in_space(model, layer, back, x).mean((2, 3)), seen_there
 
-        slopes, activations = zip(*in_portions(pull, len(images), self.batch_size), strict=True)
+        size = self.batch_size or portion_size(model, images, gradients=True)
+        slopes, activations = zip(*in_portions(pull, len(images), size), strict=True)
         return torch.cat(slopes), Sight(torch.cat(activations), self.features, layer)
 
     def in_space(self, model: nn.Module, layer: str, activation: Tensor, images: Tensor) -> Tensor:
         """Tokens to feature maps; vectors stay vectors."""
+        if activation.device.type == "mps":
+            activation = activation.cpu()  # the statistics are in float64, which that device lacks
         if activation.ndim == 2:
             return activation
         size = (images.shape[2], images.shape[3])
