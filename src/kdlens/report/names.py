@@ -1,0 +1,89 @@
+"""Names of measures and questions for people, and names for anchors."""
+
+import re
+from collections.abc import Iterable
+
+METRICS = {
+    "top1": "Top-1 accuracy",
+    "top1_gain": "Gain in top-1",
+    "ece": "Calibration error (ECE)",
+    "ece_adaptive": "Calibration error, equal bins",
+    "nll": "Log-loss",
+    "brier": "Brier score",
+    "agreement": "Agreement with the teacher",
+    "kl_to_teacher": "KL from the teacher",
+    "class_gain": "Gain by class",
+    "helped_images": "Helped images",
+    "hurt_images": "Hurt images",
+    "relevance_distilled": "Relevance of distilled features",
+    "relevance_residual": "Relevance of residual features",
+    "unique_fraction_distilled": "Unique to the student",
+    "unique_fraction_residual": "Unique to the baseline",
+    "degenerate_maps": "Degenerate maps",
+    "fss": "Feature similarity (FSS)",
+    "rs_layer": "Relevance (RS)",
+    "rs_distilled": "RS of distilled features",
+    "rs_residual": "RS of residual features",
+    "accuracy_original": "Original image",
+    "accuracy_background_swapped": "Background swapped",
+    "accuracy_object_removed": "Object removed",
+    "background_reliance": "Reliance on the background",
+}
+RESERVED = {"content", "verdict", "alerts", "models", "data", "methods", "making"}
+"""Anchors of the page itself."""
+
+TITLES = {
+    "accuracy": "Accuracy in detail",
+    "unicam": "Where the networks look",
+    "relevance": "Layer by layer",
+    "reliance": "Object or background",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A measure's name for people.
+
+    Example:
+        >>> metric_name("fss"), metric_name("knowledge_points_fg")
+        ('Feature similarity (FSS)', 'Knowledge points fg')
+    """
+    return METRICS.get(metric) or sentence_case(metric)
+
+
+def title_of(question: str) -> str:
+    """A question's title in the report.
+
+    Example:
+        >>> title_of("unicam"), title_of("class_similarity")
+        ('Where the networks look', 'Class similarity')
+    """
+    return TITLES.get(question) or sentence_case(question)
+
+
+def sentence_case(name: str) -> str:
+    """An identifier as words, the first with a capital.
+
+    Example:
+        >>> sentence_case("my_new-measure")
+        'My new measure'
+    """
+    words = re.sub(r"[_\-.]+", " ", name).strip()
+    return words[:1].upper() + words[1:]
+
+
+def anchors(questions: Iterable[str]) -> dict[str, str]:
+    """A distinct anchor for every question, of letters, digits and hyphens only.
+
+    Example:
+        >>> anchors(["accuracy", "Ünï cam!", "n cam", "models"])
+        {'accuracy': 'accuracy', 'Ünï cam!': 'n-cam', 'n cam': 'n-cam-2', 'models': 'models-2'}
+    """
+    found: dict[str, str] = {}
+    for question in questions:
+        slug = re.sub(r"[^a-z0-9]+", "-", question.lower()).strip("-") or "question"
+        taken, number, name = RESERVED | set(found.values()), 1, slug
+        while name in taken:
+            number += 1
+            name = f"{slug}-{number}"
+        found[question] = name
+    return found

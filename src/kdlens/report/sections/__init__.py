@@ -1,0 +1,71 @@
+"""How the answer to each question is shown: one renderer a question, and one for questions nobody knew of.
+
+A renderer takes an answer and the setting of the report and returns blocks. Third parties add theirs with
+`SECTIONS.register("my-question")` or through the entry-point group `kdlens.sections`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from kdlens.answer import Answer
+from kdlens.registry import Registry
+from kdlens.report.blocks import Block, Failure, Section
+from kdlens.report.names import title_of
+from kdlens.report.sections.generic import generic_blocks
+from kdlens.report.sentences import sentences
+from kdlens.report.setting import Setting
+
+Renderer = Callable[[Answer, Setting], Sequence[Block]]
+
+SECTIONS: Registry[Renderer] = Registry(
+    "section",
+    {
+        "accuracy": "kdlens.report.sections.accuracy:accuracy_blocks",
+        "unicam": "kdlens.report.sections.unicam:unicam_blocks",
+        "relevance": "kdlens.report.sections.relevance:relevance_blocks",
+        "reliance": "kdlens.report.sections.reliance:reliance_blocks",
+    },
+    group="kdlens.sections",
+)
+
+ORDER = ("unicam", "relevance", "accuracy", "reliance")
+"""Sections that come first, in this order; others follow in the order they were asked."""
+
+log = logging.getLogger("kdlens")
+
+
+def section_of(answer: Answer, setting: Setting) -> Section:
+    """The section of one answer; a renderer that fails costs its drawings, not the report."""
+    renderer = SECTIONS[answer.question] if answer.question in SECTIONS else generic_blocks
+    try:
+        blocks = tuple(renderer(answer, setting))
+    except Exception as error:
+        log.exception("section %s could not be drawn", answer.question)
+        text = f"{type(error).__name__}: {error}"
+        blocks = (Failure(title="This section could not be drawn", error=text), *generic_blocks(answer, setting))
+    anchor = setting.anchors[answer.question]
+    return Section(
+        anchor=anchor,
+        title=title_of(answer.question),
+        lead=answer.notes.question,
+        sentences=sentences(answer, anchor, "verdict", "finding", "alert"),
+        blocks=blocks,
+    )
+
+
+def failed_section(question: str, error: str, anchor: str) -> Section:
+    """The section of a question that gave no answer."""
+    failure = Failure(title="This question could not be answered", error=error)
+    return Section(anchor=anchor, title=title_of(question), blocks=(failure,), answered=False)
+
+
+def all_sections(setting: Setting) -> list[Section]:
+    """Every section, in the order of the page."""
+    names = [*setting.answers, *(q for q in setting.meta.failed if q not in setting.answers)]
+    ranked = sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    return [
+        section_of(setting.answers[name], setting)
+        if name in setting.answers
+        else failed_section(name, setting.meta.failed[name], setting.anchors[name])
+        for name in ranked
+    ]

@@ -1,0 +1,74 @@
+"""UniCAM: the gallery, how much of the maps lies on the object, and how much is unique, layer by layer."""
+
+from collections.abc import Sequence
+
+from kdlens.answer import Answer
+from kdlens.report.blocks import Block, Chart, Grid, Picker, Text
+from kdlens.report.gallery import gallery_of
+from kdlens.report.layers import layer_chart
+from kdlens.report.rows import Measured, measured, only
+from kdlens.report.sections.relevance import UNIQUE_NOTE, unique_lines
+from kdlens.report.setting import Setting
+from kdlens.report.strips import axis_of, strip
+
+FRACTION_NOTE = "Share of a network's arrangement of the images that the other does not explain."
+_SHARE = "share_on_object"
+_HALVES = ("teacher", "student", "distilled", "residual", "baseline")
+
+
+def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
+    """The gallery first, then the numbers behind it."""
+    blocks: list[Block | None] = []
+    gallery = gallery_of(answer, setting)
+    anchor = setting.anchors.get(answer.question, "unicam")
+    if gallery is None:
+        blocks.append(Text(paragraphs=("There are no maps to show.",)))
+    else:
+        students = gallery.students
+        blocks.append(Picker(name=f"{anchor}-gallery", students=students, blocks=(gallery,), everyone=False))
+    blocks += [_on_object(answer, setting), _by_layer(answer, setting, f"{anchor}-student")]
+    return [block for block in blocks if block is not None]
+
+
+def _on_object(answer: Answer, setting: Setting) -> Block | None:
+    metrics = [m for m in dict.fromkeys(row.metric for row in answer.rows) if m.startswith(_SHARE)]
+    found = measured(answer, *metrics)
+    several = len({m.row.layer for m in found if setting.role(m.row.model) == "student"}) > 1
+
+    def half(m: Measured) -> str:
+        suffix = m.row.metric.removeprefix(_SHARE).strip("_")
+        return suffix if suffix in _HALVES else setting.role(m.row.model)
+
+    def label(m: Measured) -> str:
+        name = m.label if half(m) == setting.role(m.row.model) else f"{m.label}: {half(m)}"
+        return f"{name} · {m.row.layer}" if several and m.row.layer else name
+
+    return strip(
+        sorted(found, key=lambda m: _HALVES.index(half(m))),
+        title="How much of the map lies on the object",
+        note="Share of the maps' positive part inside the mask; the tick is the mask's share of the image.",
+        colour=half,
+        label=label,
+        include=(0.0,),
+        head="Map",
+    )
+
+
+def _by_layer(answer: Answer, setting: Setting, name: str) -> Block | None:
+    students = setting.students(answer)
+    fraction = measured(answer, "unique_fraction_distilled", "unique_fraction_residual")
+    relevance = measured(answer, "relevance_distilled", "relevance_residual")
+    axes = [axis_of(found, include=(0.0,)) for found in (fraction, relevance)]
+    grids = []
+    for place, student in enumerate(students):
+        charts: list[Chart | None] = [
+            layer_chart(unique_lines(only(found, model=student)), title=title, note=note, axis=axis)
+            for found, title, note, axis in (
+                (fraction, "Unique fraction", FRACTION_NOTE, axes[0]),
+                (relevance, "Relevance of what is unique, R*", UNIQUE_NOTE, axes[1]),
+            )
+        ]
+        shown = tuple(chart for chart in charts if chart)
+        if shown:
+            grids.append(Grid(title=student if len(students) > 1 else "", blocks=shown, student=place))
+    return Picker(name=name, students=tuple(students), blocks=tuple(grids)) if grids else None

@@ -1,0 +1,387 @@
+"""Answers as a real study gives them, made of plausible numbers, scenes and blobs; nothing is trained here."""
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from kdlens.answer import Answer, Notes, Row
+from kdlens.report import DataCard, Meta, ModelCard, Report
+
+CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}",
+    "' onmouseover='alert(1)",
+    "فستان سهرة طويل",
+    "👩🏽‍🚀🧥",
+    "a very long name of a class that goes on and on and would not fit into any column that was ever made " * 2,
+    "</style><svg onload=alert(1)>",
+    "=HYPERLINK(1)",
+    "javascript:alert(1)",
+)
+
+
+def noise(rng, size, cells):
+    """Smooth noise in [0, 1], `cells` blobs across."""
+    coarse = rng.random((cells + 1, cells + 1))
+    at = np.linspace(0, cells - 1e-6, size)
+    low, part = at.astype(int), (at % 1)
+    rows = coarse[low] * (1 - part)[:, None] + coarse[low + 1] * part[:, None]
+    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+
+
+def scene(rng, size):
+    """A coloured, textured object on a textured ground: picture, mask."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    cx, cy = rng.uniform(0.35, 0.65, 2)
+    angle = np.arctan2(y - cy, x - cx)
+    radius = 0.2 + 0.05 * np.cos(rng.integers(2, 6) * angle + rng.uniform(0, 6)) + 0.03 * rng.random()
+    mask = np.hypot(x - cx, (y - cy) * 0.9) < radius
+    ground, thing = rng.uniform(30, 225, 3), rng.uniform(40, 255, 3)
+    stripes = 0.5 + 0.5 * np.sin(rng.uniform(20, 50) * (x * math.cos(a := rng.uniform(0, 3)) + y * math.sin(a)))
+    picture = ground * (0.55 + 0.45 * stripes[..., None])
+    inner = thing * (0.75 + 0.25 * noise(rng, size, 6)[..., None])
+    return np.where(mask[..., None], inner, picture).clip(0, 255).astype(np.uint8), mask
+
+
+def blob(rng, mask, on_object):
+    """A smooth signed map with most of its energy on the object, or off it."""
+    size = len(mask)
+    wanted = noise(rng, size, 5) ** 2 * (mask if on_object else ~mask)
+    for axis in (0, 1):
+        wanted = sum(np.roll(wanted, shift, axis) for shift in range(-size // 14, size // 14 + 1))
+    wanted = wanted / (wanted.max() + 1e-9) * rng.uniform(0.4, 1.2)
+    return (wanted - 0.28 * noise(rng, size, 4)).astype(np.float32)
+
+
+def arrays(students, *, images=24, size=32, seed=0, masks=True):
+    """The arrays of a UniCAM answer."""
+    rng = np.random.default_rng(seed)
+    scenes = [scene(rng, size) for _ in range(images)]
+    found = {
+        "index": np.sort(rng.permutation(2000)[:images]).astype(np.int64),
+        "label": (np.arange(images) % 10).astype(np.int64),
+        "image": np.stack([picture for picture, _ in scenes]),
+    }
+    if masks:
+        found["mask"] = np.stack([mask for _, mask in scenes]).astype(np.uint8)
+
+    def maps(on_object, factor=1.0):
+        made = [blob(rng, mask, rng.random() < on_object) * factor for _, mask in scenes]
+        return 0.0123 * np.stack(made)
+
+    found["map.teacher"], found["map.baseline"] = maps(0.95), maps(0.15)
+    for name in students:
+        found[f"map.student.{name}"], found[f"map.distilled.{name}"] = maps(0.8), maps(0.9, 0.8)
+        found[f"map.residual.{name}"] = maps(0.1, 0.7)
+        found[f"gain.{name}"] = rng.normal(0.12, 0.3, images).clip(-0.95, 0.95).astype(np.float32)
+    for name in ("teacher", "baseline", *students):
+        found[f"correct.{name}"] = (rng.random(images) < 0.8).astype(np.uint8)
+    positive = np.concatenate([m[m > 0] for key, m in found.items() if key.startswith("map.")])
+    found["scale"] = np.float32(np.percentile(positive, 99.5))
+    return {key: np.asarray(value) for key, value in found.items()}
+
+
+def per_seed(answer, row, seeds, spread, rng):
+    """Add a number for every seed and over them; return the index of the last."""
+    values = [row["value"] + (rng.normal(0, spread) if seeds > 1 else 0.0) for _ in range(seeds)]
+    half = row.pop("half", None)
+    for seed, value in enumerate(values):
+        answer.add(Row(**{**row, "value": value, "seed": seed, **_ends(value, half)}))
+    value = float(np.mean(values))
+    return answer.add(Row(**{**row, "value": value, **_ends(value, half)}))
+
+
+def _ends(value, half):
+    return {} if half is None else {"low": value - half, "high": value + half}
+
+
+def accuracy(students, *, seeds=1, classes=CLASSES, gains=(6.4, 0.1, -3.2, -0.6)):
+    """An accuracy answer: the first student is helped, the second not, the third hurt."""
+    rng = np.random.default_rng(1)
+    rule = "HELPED if the 95 % interval of the gain lies above 0; HURT if below; NO EFFECT if within 1 point of 0."
+    answer = Answer(
+        "accuracy",
+        Notes(
+            "Did distillation help?",
+            f"Every network names every image; student and baseline are compared image by image. {rule}",
+            "A gain is in points of top-1 accuracy. A small gain can hide many helped and many hurt images.",
+            "One seed speaks of two networks, not of the method.",
+            ("McNemar, Psychometrika 12 (1947)", "Guo et al., ICML 2017, eq. 3"),
+            {"margin": 1.0, "bins": 15},
+        ),
+    )
+    base = 74.2
+    top = {"teacher": 91.3, "baseline": base, **{s: base + g for s, g in zip(students, gains, strict=False)}}
+    at = {}
+    for name, value in top.items():
+        n = 1 if name == "teacher" else seeds
+        quality = {"model": name, "n": 2000}
+        at[name] = per_seed(
+            answer, {"metric": "top1", "value": value, "unit": "%", "half": 1.8, **quality}, n, 0.9, rng
+        )
+        for metric, number, half, unit, chance in (
+            ("ece", 0.115 - value / 1000, 0.012, "", 0.021),
+            ("nll", 2.9 - value / 40, 0.05, "nats", 2.303),
+            ("agreement", value - 4, 1.6, "%", None),
+            ("kl_to_teacher", 3.4 - value / 30, 0.06, "nats", None),
+        ):
+            if name == "teacher" and metric in ("agreement", "kl_to_teacher"):
+                continue
+            row = {"metric": metric, "value": number, "half": half, "unit": unit, "chance": chance, **quality}
+            per_seed(answer, row, n, half / 2, rng)
+    for name, gain in zip(students, gains, strict=False):
+        pair = {"model": name, "compared_with": "baseline", "n": 2000}
+        half = 2.4 if abs(gain + 0.6) < 0.01 else 0.8
+        i = per_seed(
+            answer,
+            {"metric": "top1_gain", "value": gain, "half": half, "unit": "points", "p": 0.0004, **pair},
+            seeds,
+            0.4,
+            rng,
+        )
+        gain = answer.rows[i].value
+        h = answer.add(Row("helped_images", 214.0 + 3 * gain, unit="images", **pair))
+        u = answer.add(Row("hurt_images", 190.0 - 12 * gain, unit="images", **pair))
+        c = [
+            answer.add(Row("class_gain", v, class_name=k, low=v - 4.1, high=v + 4.1, p=min(1.0, 2 ** -abs(v)),
+                           unit="points", **{**pair, "n": 200}))
+            for k, v in zip(classes, gain + rng.normal(0, 5, len(classes)), strict=True)
+        ]  # fmt: skip
+        low, high = gain - half, gain + half
+        word = "HELPED" if low > 0 else "HURT" if high < 0 else "NO EFFECT" if max(-low, high) < 1 else "INCONCLUSIVE"
+        tone = {"HELPED": "good", "HURT": "bad"}.get(word, "neutral")
+        answer.say(
+            f"{word}: {name} names {base + gain:.1f} % of the images right, baseline {base} %: {gain:+.1f} points "
+            f"[{low:.1f}, {high:.1f}] (95 % interval, n = 2,000 images, {seeds} seed{'s' * (seeds > 1)}).",
+            rows=[i, at[name], at["baseline"]],
+            kind="verdict",
+            tone=tone,
+        )
+        answer.say(f"{name} helps {214 + 3 * gain:.0f} images that baseline gets wrong and hurts "
+                   f"{190 - 12 * gain:.0f} that it gets right (exact McNemar p < .001).", rows=[h, u, i])  # fmt: skip
+        answer.say(f'{name} gains on "{classes[0]}" (+9.1 points [5.0, 13.2], n = 200 images, p = .004).',
+                   rows=c[:8], tone="good" if gain > 0 else "bad")  # fmt: skip
+    if seeds == 1:
+        answer.say("One seed: the interval covers the choice of images, not the luck of training.", kind="alert")
+    return answer
+
+
+def unicam(students, *, seeds=1, layers=LAYERS, **options):
+    """A UniCAM answer with maps and numbers by layer."""
+    rng = np.random.default_rng(2)
+    answer = Answer(
+        "unicam",
+        Notes(
+            "Where does the student look that the baseline did not?",
+            "M(s|b) = P_s − (⟨P_s, P_b⟩ / ⟨P_b, P_b⟩) P_b; R* = ⟨M, P_gt⟩ / (‖M‖ ‖P_gt‖). The map is its gradient.",
+            "Brighter is stronger; all maps share one scale.",
+            "Evidence that both networks share still lights up.",
+            ("Adhane et al., On explaining knowledge distillation, WACV 2025, eqs. 1-5",),
+            {"layer": "auto", "gallery": 24, "protocol": "published"},
+        ),
+        arrays=arrays(students, **options),
+    )
+    for name in students:
+        pair = {"model": name, "compared_with": "baseline", "n": 256}
+        for k, layer in enumerate(layers):
+            for metric, value, half, chance in (
+                ("unique_fraction_distilled", 0.18 + 0.09 * k, 0.05, None),
+                ("unique_fraction_residual", 0.15 + 0.05 * k, 0.05, None),
+                ("relevance_distilled", 0.06 + 0.11 * k, 0.05, 0.001),
+                ("relevance_residual", 0.05 + 0.03 * k, 0.04, 0.001),
+            ):
+                row = {"metric": metric, "value": value + rng.normal(0, 0.02), "layer": layer, "half": half,
+                       "chance": chance, **pair}  # fmt: skip
+                per_seed(answer, row, seeds, 0.02, rng)
+    share = {"layer": layers[-1], "n": 256, "chance": 0.21, "half": 0.03}
+    per_seed(answer, {"metric": "share_on_object_teacher", "value": 0.71, "model": "teacher", **share}, 1, 0.02, rng)
+    per_seed(
+        answer, {"metric": "share_on_object_baseline", "value": 0.24, "model": "baseline", **share}, seeds, 0.02, rng
+    )
+    for name in students:
+        for half, value in (("student", 0.58), ("distilled", 0.66), ("residual", 0.17)):
+            row = {"metric": f"share_on_object_{half}", "value": value + rng.normal(0, 0.05), "model": name, **share}
+            i = per_seed(answer, row, seeds, 0.02, rng)
+            if half == "distilled":
+                answer.say(
+                    f"What {name} has and baseline has not lies on the object: 66 % of the map against 21 % by chance "
+                    "(n = 256 images).",
+                    rows=[i],
+                    tone="good",
+                )
+    return answer
+
+
+def relevance(students, *, seeds=1, layers=LAYERS, null=True):
+    """FSS and RS by layer."""
+    rng = np.random.default_rng(3)
+    answer = Answer(
+        "relevance",
+        Notes("Is the student like the teacher, and are its features about the task?", "Distance correlation."),
+    )
+
+    def add(metric, values, half, **columns):
+        found = []
+        for layer, value in zip(layers, values, strict=True):
+            row = {
+                "metric": metric,
+                "value": value,
+                "layer": layer,
+                "half": half,
+                "chance": 0.002,
+                "p": 0.002,
+                "n": 256,
+            }
+            n = 1 if columns["model"] == "teacher" else seeds
+            found.append(per_seed(answer, {**row, **columns}, n, 0.02, rng))
+            if null:
+                answer.add(Row(f"{metric}_null", 0.002, low=-0.03, high=0.034, layer=layer, n=256, **columns))
+        return found
+
+    ramp = np.arange(len(layers)) / max(1, len(layers) - 1)
+    add("rs_layer", 0.08 + 0.62 * ramp, 0.03, model="teacher")
+    add("rs_layer", 0.07 + 0.31 * ramp, 0.04, model="baseline")
+    add("fss", 0.61 - 0.3 * ramp, 0.05, model="baseline", compared_with="teacher")
+    for name in students:
+        add("rs_layer", 0.07 + 0.45 * ramp + rng.normal(0, 0.02), 0.04, model=name)
+        add("fss", 0.64 - 0.12 * ramp, 0.05, model=name, compared_with="teacher")
+        add("fss", 0.82 - 0.25 * ramp, 0.04, model=name, compared_with="baseline")
+        i = add("rs_distilled", 0.05 + 0.36 * ramp, 0.05, model=name, compared_with="baseline")
+        j = add("rs_residual", 0.05 + 0.06 * ramp, 0.05, model=name, compared_with="baseline")
+        answer.say(
+            f"Distilled features of {name} are more relevant than the features it dropped: RS .41 [.36, .46] against "
+            f".11 [.06, .16] at {layers[-1]} (p = .001, n = 256 images).",
+            rows=[i[-1], j[-1]],
+            tone="good",
+        )
+    return answer
+
+
+def reliance(students, *, seeds=1):
+    """Three versions of the images."""
+    rng = np.random.default_rng(4)
+    answer = Answer("reliance", Notes("Does it look at the object or at the background?", "The background is swapped."))
+    told = {"teacher": (91, 89, 14), "baseline": (74, 41, 48), **{s: (79, 68, 25) for s in students}}
+    for name, values in told.items():
+        n = 1 if name == "teacher" else seeds
+        for metric, value in zip(
+            ("accuracy_original", "accuracy_background_swapped", "accuracy_object_removed"), values, strict=True
+        ):
+            row = {
+                "metric": metric,
+                "value": value + rng.normal(0, 1),
+                "model": name,
+                "unit": "%",
+                "n": 2000,
+                "half": 2,
+            }
+            per_seed(answer, row, n, 1.0, rng)
+        row = {"metric": "background_reliance", "value": values[0] - values[1], "model": name, "unit": "points",
+               "n": 2000, "half": 2.1}  # fmt: skip
+        i = per_seed(answer, row, n, 1.0, rng)
+        if name in students:
+            answer.say(
+                f"{name} loses 11 points when only the background is swapped, baseline 33.", rows=[i], tone="good"
+            )
+    return answer
+
+
+def meta(students, *, seeds=1, classes=CLASSES, layers=LAYERS, size=32, **changes):
+    """What surrounds the answers."""
+    cards = [ModelCard("teacher", "teacher", 0, "zoo:resnet56", 853018, layers, "teacher.safetensors", "9f2c41aa07d3")]
+    for name, role in (("baseline", "baseline"), *((s, "student") for s in students)):
+        cards += [
+            ModelCard(
+                name, role, seed, "zoo:resnet8", 78042, layers, f"{role}-{seed}.safetensors", f"{seed}b7710c9e4{seed}"
+            )
+            for seed in range(seeds)
+        ]
+    told = {
+        "title": "Does a student inherit its teacher's eyes?",
+        "command": "kdlens explain study.yaml -o out/",
+        "environment": {"kdlens": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "device": "cpu", "threads": "2"},
+        "study": "seed: 0\ndata: {name: fashion-scenes, split: test}\nquestions: [accuracy, unicam]\n",
+        "models": cards,
+        "data": DataCard("fashion-scenes", 2000, classes, (3, size, size)),
+        "created": "2026-01-31T09:30:00+00:00",
+    }
+    return Meta(**{**told, **changes})
+
+
+def build_report(
+    students: Sequence[str] = ("kd",),
+    *,
+    seeds: int = 1,
+    classes: Sequence[str] = CLASSES,
+    images=24,
+    size=32,
+    **changes,
+) -> Report:
+    """A whole report."""
+    found = [
+        accuracy(students, seeds=seeds, classes=classes),
+        unicam(students, seeds=seeds, images=images, size=size),
+        relevance(students, seeds=seeds),
+        reliance(students, seeds=seeds),
+    ]
+    told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)
+    return Report({answer.question: answer for answer in found}, told)
+
+
+@pytest.fixture(scope="session")
+def make_report() -> Callable[..., Report]:
+    """Builds a report of the size asked for; see `build_report`."""
+    return build_report
+
+
+@pytest.fixture(scope="session")
+def one_student() -> Report:
+    """One student, one seed, 24 images of 32 pixels."""
+    return build_report()
+
+
+@pytest.fixture(scope="session")
+def three_students() -> Report:
+    """Three students of three seeds each."""
+    return build_report(("kd", "fitnet", "attention-transfer"), seeds=3)
+
+
+@pytest.fixture(scope="session")
+def hostile() -> Report:
+    """Every name a user can choose is an attack."""
+    found = build_report(
+        (HOSTILE[0], HOSTILE[1]),
+        classes=HOSTILE,
+        title=HOSTILE[1],
+        command="kdlens explain '</script><script>alert(1)</script>'",
+        environment={HOSTILE[0]: HOSTILE[1]},
+        study="a: </pre><script>alert(1)</script>",
+        alerts=list(HOSTILE),
+        failed={HOSTILE[0]: HOSTILE[1]},
+    )
+    odd = Answer(HOSTILE[1], Notes(HOSTILE[0], *HOSTILE[:3], sources=HOSTILE, options={HOSTILE[0]: HOSTILE[1]}))
+    i = odd.add(Row(HOSTILE[0], 1.0, model=HOSTILE[1], layer=HOSTILE[2], class_name=HOSTILE[3], unit=HOSTILE[0]))
+    odd.say(HOSTILE[0], rows=[i])
+    found.answers[HOSTILE[1]] = odd
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Chromium, or a skip where there is none."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as play:
+        found = play.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
+        )
+        yield found
+        found.close()
