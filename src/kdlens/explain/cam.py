@@ -36,9 +36,8 @@ def published_scale(raw: Float[Tensor, "n h w"], size: tuple[int, int]) -> Float
     networks cannot be compared. Keep the signed maps for that.
 
     Example:
-        >>> published_scale(torch.tensor([[[-1.0, 2.0]], [[-2.0, -1.0]]]), (1, 2))
-        tensor([[[0., 1.]],
-                [[0., 0.]]])
+        >>> published_scale(torch.tensor([[[-1.0, 2.0]], [[-2.0, -1.0]]]), (1, 2)).round().tolist()
+        [[[0.0, 1.0]], [[0.0, 0.0]]]
     """
     return min_max(upsample(min_max(raw.clamp(min=0)), size).clamp(min=0))
 
