@@ -13,6 +13,7 @@ def answer():
     answer.add(Row("class_gain", math.nan, model="kd", compared_with="baseline", class_name='<b>"é,\n', p=0.5))
     answer.say("kd is right.", rows=[first], kind="verdict", tone="good")
     answer.say("mind the gap", kind="alert")
+    answer.arrays["scale"] = np.float32(0.5).reshape(())
     answer.arrays["map"] = np.arange(6, dtype=np.float32).reshape(2, 3).T
     return answer
 
@@ -27,6 +28,7 @@ def test_saved_and_loaded_is_the_same(answer, tmp_path):
     assert again.rows[1].class_name == answer.rows[1].class_name
     assert again.rows[1].seed is None
     np.testing.assert_array_equal(again.arrays["map"], answer.arrays["map"])
+    assert again.arrays["scale"].shape == ()
 
 
 def test_names_that_look_like_missing_values_survive(tmp_path):

@@ -190,7 +190,7 @@ class Answer:
 
         folder = Path(folder)
         self.to_frame().to_csv(folder / "table.csv", index=False)
-        save_file({name: np.ascontiguousarray(a) for name, a in self.arrays.items()}, folder / "arrays.safetensors")
+        save_file({name: np.array(a, order="C") for name, a in self.arrays.items()}, folder / "arrays.safetensors")
         head = {
             "question": self.question,
             "notes": asdict(self.notes),
