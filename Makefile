@@ -26,7 +26,7 @@ docs: $(VENV)/.everything
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.everything
-	$(BIN)/python -m benchmarks
+	for part in distances unicam startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 chromium:
 	@command -v chromium >/dev/null || bash scripts/install_chromium.sh
