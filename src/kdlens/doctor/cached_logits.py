@@ -97,15 +97,14 @@ def _tell(name: str, found: Alignment, n: str, rows: int) -> Check:
         return Check(name, "warn", message, advice, found.agreement)
     if found.kind == "shifted":
         back = found.shift if found.shift <= rows // 2 else found.shift - rows
-        message = (
-            f"They are shifted by {counted(abs(back), 'row')}: the outputs of image i stand in row i{back:+d}; {agree}."
-        )
-        advice = f"Roll them back by {counted(abs(back), 'row')}, and look for a skipped or repeated image or header."
+        by = counted(abs(back), "row")
+        message = f"They are shifted by {by}: the outputs of image i stand in row i{back:+d}; {agree}."
+        advice = f"cached_logits.roll({-back}, 0) puts them right; look for a skipped or repeated image or header."
         return Check(name, "fail", message, advice, found.agreement)
     if found.kind == "shuffled":
         message = (
-            f"They are in another order than the data: {number(100 * found.found)} % of the images' outputs are found in "
-            f"other rows; {agree}."
+            f"They are in another order than the data: the outputs of {number(100 * found.found)} % of the images are "
+            f"found in other rows; {agree}."
         )
         advice = (
             "They were stored while the data was shuffled. Store them without shuffling, or with the image's index."

@@ -83,13 +83,18 @@ def probe(loss: Loss, *, seed: int = 0) -> Probe:
         batch=batch,
         classes=classes,
         temperature=temperature,
-        weight=weight * (1.0 if math.isnan(classes) else round(1 / classes) if classes else 1.0) / max(1, round(batch))
-        if not math.isnan(batch)
-        else weight,
+        weight=weight * _undo(classes, batch),
         forward=forward,
         reverse=reverse,
         leak=_leak(loss, student, teacher) / size if size else math.nan,
     )
+
+
+def _undo(classes: float, batch: float) -> float:
+    """Factor that takes a division by the number of classes, or a missing one by that of images, out of the weight."""
+    by_class = _CLASSES if abs(classes - 0.5) < 0.05 else 1
+    by_batch = _IMAGES if abs(batch - 2) < 0.05 else 1
+    return by_class / by_batch
 
 
 def _call(loss: Loss, student: Tensor, teacher: Tensor) -> tuple[float, Tensor]:
@@ -143,7 +148,8 @@ def _inside(loss: Loss) -> tuple[float, float]:
 
 def _directions(gradient: Tensor, student: Tensor, teacher: Tensor) -> tuple[float, float]:
     """Best cosine with the gradients of both KL divergences over common temperatures."""
-    forward, reverse = [], []
+    forward: list[float] = []
+    reverse: list[float] = []
     for t in _TEMPERATURES:
 
         def towards(s: Tensor, z: Tensor, t: float = t) -> Tensor:

@@ -32,7 +32,8 @@ def loss_minimum(patient: Patient) -> Check:
         return Check(name, "ok", message, value=found.rest)
     message = (
         f"Where student and teacher agree, the gradient is {number(100 * found.rest)} % of that between unrelated "
-        f"networks{'' if found.lowest else ', and the loss is not lowest there'}: the student is drawn away from the teacher."
+        f"networks{'' if found.lowest else ', and the loss is not lowest there'}: the student is drawn away from the "
+        "teacher."
     )
     advice = (
         "F.kl_div takes the student's log_softmax first, then the teacher's softmax. Check for a softmax in place of "
@@ -89,7 +90,10 @@ def loss_direction(patient: Patient) -> Check:
     """KL(teacher || student) and its reverse teach different things."""
     name, found = "loss direction", _probe(patient)
     if found.reverse > 0.9999 and found.forward < 0.995:
-        message = "The loss is the reverse divergence, KL(student || teacher): it lets the student drop the teacher's rare classes."
+        message = (
+            "The loss is the reverse divergence, KL(student || teacher): it lets the student drop classes to which the "
+            "teacher gives little."
+        )
         advice = "If that is not meant, exchange the arguments: F.kl_div(student.log_softmax(1), teacher.softmax(1))."
         return Check(name, "warn", message, advice, found.forward)
     if found.forward > 0.995:
@@ -121,10 +125,10 @@ def gradient_ratio(patient: Patient) -> Check:
     generator = torch.Generator().manual_seed(patient.seed)
     start = 0.1 * torch.randn(teacher.shape, generator=generator)
     ratio = _ratio(_at_logits(term, start, teacher), _at_logits(cross_entropy, start, patient.y))
-    told = f"{_share(ratio)} of the cross-entropy gradient at the logits of an untrained student"
+    told = f"{_share(ratio)} of that of the cross-entropy at the logits of an untrained student"
     if "student" in patient.usable():
         told += _for_the_student(patient, term, cross_entropy, teacher)
-    message = f"With {what}, the distillation gradient is {told} (n = {counted(len(patient.y), 'image')})."
+    message = f"With {what}, the gradient of the distillation term is {told} (n = {counted(len(patient.y), 'image')})."
     if ratio >= SMALL:
         return Check(name, "ok", message, value=ratio)
     advice = (
@@ -190,7 +194,7 @@ def _ratio(one: float, other: float) -> float:
 
 
 def _share(ratio: float) -> str:
-    return f"{ratio:.2g} times" if ratio >= SMALL or ratio == 0 else f"only {ratio:.1e} times"
+    return f"{ratio:.2g}" if ratio >= SMALL or ratio == 0 else f"only {ratio:.1e}"
 
 
 def _probe(patient: Patient) -> Probe:
