@@ -28,6 +28,15 @@ def test_an_answer_is_found_again_only_for_the_same_fingerprint(tmp_path):
     assert RunFolder(tmp_path / "run").saved_questions() == ["accuracy"]
 
 
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.save_answer(an_answer(), "abc")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (run.path / "run.json").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (run.path / "answers/accuracy").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("ten years of work")
     with pytest.raises(RunFolderError, match="not empty and is not a kdlens run"):

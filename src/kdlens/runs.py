@@ -91,6 +91,7 @@ class RunFolder:
             try:
                 answer.save(fresh)
                 (fresh / "fingerprint.txt").write_text(fingerprint)
+                os.chmod(fresh, 0o777 & ~_umask())  # mkdtemp makes it the owner's alone
                 _swap(fresh, place / answer.question)
             except BaseException:
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -105,11 +106,19 @@ def write_atomically(target: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def fingerprint_of(content: Any) -> str:
