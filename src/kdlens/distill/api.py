@@ -41,7 +41,7 @@ def distill(
     path_layers: Literal["auto"] | Sequence[str] = "auto",
     save_every: int | None = None,
     cache_teacher: bool = False,
-    channels_last: bool = False,
+    channels_last: bool | Literal["auto"] = "auto",
     workers: int = 0,
     device: str = "auto",
     title: str | None = None,
@@ -75,7 +75,7 @@ def distill(
         path_layers: layers whose path lengths are recorded: `"auto"`, dotted names, or `()`.
         save_every: also store the state every so many updates.
         cache_teacher: compute the teacher's outputs once and remember them by image; not with augmentation.
-        channels_last: use the channels-last memory layout.
+        channels_last: use the channels-last memory layout; `"auto"`: on CPUs, where the networks allow it.
         workers: processes that read images ahead; 0 suits data in memory.
         device: `"auto"` or a torch device name.
         title: what to call the training in progress displays.

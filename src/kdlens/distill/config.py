@@ -84,7 +84,7 @@ class TrainingConfig(Strict):
     clip: float | None = Field(default=None, gt=0)
     record: RecordSection = Field(default_factory=RecordSection)
     cache_teacher: bool = False
-    channels_last: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
     workers: int = Field(default=0, ge=0)
     device: str = "auto"
 

@@ -194,21 +194,22 @@ class _Run:
                 **{**_channels(section, self.images), **section.options},
             )
 
-    def _images(self, data: DataSection, like: Images | None = None) -> Images:
+    def _images(self, data: DataSection) -> Images:
         root = self.base / data.root if data.root is not None else None
         dataset = load_dataset(data.name, root=root, split=data.split, **data.options)
         mean, std = data.mean or getattr(dataset, "mean", None), data.std or getattr(dataset, "std", None)
         images = Images(dataset, mean=mean, std=std, size=data.size)
         if data.limit is not None and data.limit < len(images):
-            images = images.subset(balanced_indices(images.labels, data.limit, seed=self.config.all_seeds[0]))
+            images = images.subset(balanced_indices(images.labels, data.limit, seed=0))  # the same for all seeds
         return images
 
     def _validation(self) -> Images | None:
         chosen = self.config.validation
         if chosen is None:
             return None
-        section = DataSection(**{**self.config.data.model_dump(), "split": chosen, "limit": None})
-        images = self._images(section if isinstance(chosen, str) else chosen)
+        if isinstance(chosen, str):
+            chosen = self.config.data.model_copy(update={"split": chosen, "limit": None})
+        images = self._images(chosen)
         if images.classes != self.images.classes:
             raise ConfigError("training and validation images have different classes, so one cannot judge the other")
         return images

@@ -40,7 +40,7 @@ class Settings:
     seed: int = 0
     record_epochs: tuple[int, ...] = ()
     cache_teacher: bool = False
-    channels_last: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
     save_every: int | None = None
     workers: int = 0
 

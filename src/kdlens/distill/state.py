@@ -100,12 +100,16 @@ def optimizer_notes(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, notes: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give the optimiser its memory back."""
+    """Give the optimiser its memory back, in the layout of the weights: fused updates take that for granted."""
     memory: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
         memory.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": memory, "param_groups": notes["groups"]})
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if value.shape == parameter.shape:
+                kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from kdlens.distill.batches import Batches, epoch_order, fetch, shard, split, st
 from kdlens.distill.evaluation import evaluate
 from kdlens.distill.events import Event, Listener
 from kdlens.distill.folder import TrainingFolder
+from kdlens.distill.layout import choose_layout, set_layout
 from kdlens.distill.losses import Loss
 from kdlens.distill.objective import Objective, check_labels
 from kdlens.distill.optimizers import make_optimizer
@@ -95,7 +96,6 @@ class Trainer:
         self._listener = listener
         self._precision = make_precision(settings.precision, processes.device)
         self._scaler = make_scaler(settings.precision, processes.device)
-        self._layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self._steps = steps_per_epoch(len(task.data), settings.batch_size)
         self._factor = make_schedule(settings.schedule, settings.epochs, self._steps)
         self._watch = Watch()
@@ -119,11 +119,11 @@ class Trainer:
     def _prepare(self, until_done: contextlib.ExitStack) -> None:
         """Put everything in place; the student's weights are not changed."""
         task, device = self.task, self.processes.device
-        for network in (task.student, task.teacher):
-            if network is not None:
-                network.to(device, memory_format=self._layout)  # type: ignore[call-overload]
-        images, labels = task.data.batch(torch.arange(min(2, len(task.data))))
-        images, labels = self._on_device(images), labels.to(device)
+        networks = [network.to(device) for network in (task.student, task.teacher) if network is not None]
+        images, labels = (x.to(device) for x in task.data.batch(torch.arange(min(2, len(task.data)))))
+        self._layout = choose_layout(self.settings.channels_last, networks, images)
+        until_done.callback(set_layout, networks, torch.contiguous_format)
+        images = self._on_device(images)
         layers = task.loss.layers(task.student, task.teacher or task.student, images[:1])
         teacher = Teacher(task.teacher, layers.teacher, self._precision, spatial=task.loss.spatial)
         self.teacher = until_done.enter_context(teacher)
@@ -218,7 +218,6 @@ class Trainer:
                 self.folder.save_state(self._state())
 
     def _finish(self) -> None:
-        self.task.student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         self.task.student.eval()
         if self.folder is not None and not self.folder.finished:
             self.folder.save_student(self.task.student)
