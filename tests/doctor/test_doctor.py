@@ -304,6 +304,8 @@ def test_layers_that_give_no_map_are_found(triple, images):
     found = doctor(*triple, images, layers=["layer2", "fc"])["layers"]
     assert found.status == "fail"
     assert 'last layer of the teacher that gives a map is "layer2"' in found.advice
+    fine = doctor(*triple, images, layers={"teacher": ["layer1"], "student": ["layer2"]})["layers"]
+    assert "teacher layer1; student layer2; baseline layer1 and layer2" in fine.message
     found = doctor(*triple, images, layers=["layer5"])["layers"]
     assert "did you mean" in found.message
 

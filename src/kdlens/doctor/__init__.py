@@ -48,7 +48,7 @@ def doctor(
         temperature: of distillation, for the ratio of gradients.
         alpha: weight of the teacher's term, with 1 - alpha on the cross-entropy.
         loss: your own distillation term, `loss(student_logits, teacher_logits)` -> scalar, with its weight.
-        layers: layers you want to explain.
+        layers: layers you want to explain: `"auto"`, names, or names per role (`{"teacher": [...]}`).
         images: how many images to look at.
         seed: of the sample and all draws.
 

@@ -1,5 +1,7 @@
 """Can the layers be explained: are they maps, and do they tell images apart?"""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ def spatial_layers(patient: Patient) -> Check:
     used = []
     for role, network in patient.networks.items():
         try:
-            chosen = _chosen(patient, network)
+            chosen = _chosen(patient, role)
             maps = _maps(patient, network, chosen)
         except (LayerNotFoundError, LayerShapeError) as error:
             return Check(name, "fail", f"{role}: {error}.", _advice(patient, network, role))
@@ -40,7 +42,7 @@ def lively_layers(patient: Patient) -> Check:
     few = 0.0
     for role, network in patient.networks.items():
         try:
-            _, found = record(network, patient.x[:IMAGES].to(device_of(network)), _chosen(patient, network))
+            _, found = record(network, patient.x[:IMAGES].to(device_of(network)), _chosen(patient, role))
         except (LayerNotFoundError, LayerShapeError):
             continue  # told by the check of the layers
         for layer, activation in found.items():
@@ -74,10 +76,12 @@ def _dead(activation: Tensor) -> float:
     return (activation.flatten(1) == 0).all(0).double().mean().item()
 
 
-def _chosen(patient: Patient, network: nn.Module) -> tuple[str, ...]:
-    if patient.layers == "auto":
+def _chosen(patient: Patient, role: str) -> tuple[str, ...]:
+    layers = patient.layers.get(role, "auto") if isinstance(patient.layers, Mapping) else patient.layers
+    if layers == "auto":
+        network = patient.networks[role]
         return auto_layers(network, patient.x[:1].to(device_of(network)))
-    return tuple(patient.layers)
+    return tuple(layers)
 
 
 def _maps(patient: Patient, network: nn.Module, layers: tuple[str, ...]) -> dict[str, Tensor]:

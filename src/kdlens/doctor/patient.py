@@ -1,6 +1,6 @@
 """What the checks may look at: networks, a sample of the images, and the outputs on it, computed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -16,7 +16,7 @@ from kdlens.explain.portions import device_of, in_portions
 from kdlens.models.taps import record
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Layers = Literal["auto"] | Sequence[str]
+Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
 
 
 class NotApplicableError(Exception):
