@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kdlens.report.numbers import known, number
+from kdlens.report.numbers import MINUS, known, number
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -17,23 +17,19 @@ class Axis:
         low: value at its start.
         high: value at its end.
         ticks: round values on it.
-        unit: unit of the values.
     """
 
     low: float
     high: float
     ticks: tuple[float, ...]
-    unit: str = ""
 
     @classmethod
-    def over(
-        cls, values: Iterable[float | None], *, unit: str = "", include: Iterable[float] = (), ticks: int = 5
-    ) -> "Axis":
+    def over(cls, values: Iterable[float | None], *, include: Iterable[float] = (), ticks: int = 5) -> "Axis":
         """An axis that holds all finite values, with about `ticks` round ticks.
 
         Example:
             >>> Axis.over([0.3, 4.1, None], include=[0.0])
-            Axis(low=0.0, high=5.0, ticks=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0), unit='')
+            Axis(low=0.0, high=5.0, ticks=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0))
         """
         found = [float(value) for value in (*values, *include) if value is not None and known(value)]
         low, high = (min(found), max(found)) if found else (0.0, 1.0)
@@ -43,7 +39,7 @@ class Axis:
         step = _round_step((high - low) / max(1, ticks - 1))
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         marks = tuple(round(step * i, 12) + 0.0 for i in range(first, last + 1))
-        return cls(marks[0], marks[-1], marks, unit)
+        return cls(marks[0], marks[-1], marks)
 
     def at(self, value: float) -> float:
         """Where a value lies, as a share of the axis; values outside are drawn at its ends."""
@@ -56,7 +52,7 @@ class Axis:
         digits += 0 if abs(round(step, digits) - step) < 1e-9 * step else 1
         if digits > 4:
             return [(self.at(tick), number(tick)) for tick in self.ticks]
-        return [(self.at(tick), f"{tick:,.{digits}f}".replace("-", "−")) for tick in self.ticks]
+        return [(self.at(tick), f"{tick:,.{digits}f}".replace("-", MINUS)) for tick in self.ticks]
 
 
 def _round_step(size: float) -> float:

@@ -1,4 +1,4 @@
-"""What a section of the report is made of. A block holds texts and positions ready to be set; templates only set them."""
+"""What a section of the report is made of: blocks that hold texts and positions ready to be set by a template."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -157,6 +157,7 @@ class Sentence:
         kind: verdict, finding or alert.
         badge: HELPED, NO EFFECT, HURT, INCONCLUSIVE, or empty.
         subject: the network it is about, if its rows name one.
+        headline: the number the sentence is about and its interval, for verdicts.
         links: (anchor, label) of every supporting row, at least one.
         question: title of the question it answers.
     """
@@ -166,6 +167,7 @@ class Sentence:
     kind: str
     badge: str = ""
     subject: str = ""
+    headline: tuple[str, str] = ("", "")
     links: tuple[tuple[str, str], ...] = ()
     question: str = ""
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from kdlens.answer import Answer
 from kdlens.report.blocks import Block
 from kdlens.report.images import colour_bar_uri, dimmed_uri, is_small, map_uri, outline, picture_uri
-from kdlens.report.numbers import known, number
+from kdlens.report.numbers import MINUS, known, number
 from kdlens.report.setting import Setting
 
 KINDS = ("teacher", "student", "distilled", "residual", "baseline")
@@ -114,7 +114,7 @@ def gallery_of(answer: Answer, setting: Setting) -> Gallery | None:
     columns = _columns(arrays, students)
     if not columns:
         return None
-    scale = scale_of(arrays, columns)
+    scale = scale_of(arrays, [column.array for column in columns])
     items = [_item(i, arrays, columns, students, scale, setting) for i in range(min(len(images), setting.detail.items))]
     classes = tuple(sorted({item.label for item in items}))
     negative = any(panel.negative for item in items for panel in item.panels)
@@ -150,12 +150,12 @@ def _columns(arrays: Mapping[str, np.ndarray], students: Sequence[str]) -> tuple
     return tuple(column for column in found if column.array in arrays)
 
 
-def scale_of(arrays: Mapping[str, np.ndarray], columns: Sequence[Column]) -> float:
+def scale_of(arrays: Mapping[str, np.ndarray], maps: Sequence[str]) -> float:
     """The value of full strength: the answer's own, or what leaves one positive value in 200 beyond it."""
     given = arrays.get("scale")
     if given is not None and np.size(given) == 1 and np.isfinite(given).all() and float(np.ravel(given)[0]) > 0:
         return float(np.ravel(given)[0])
-    values = np.concatenate([np.ravel(arrays[column.array]) for column in columns])
+    values = np.concatenate([np.ravel(arrays[name]) for name in maps])
     positive = values[np.isfinite(values) & (values > 0)]
     return float(np.percentile(positive, 99.5)) if len(positive) else float("nan")
 
@@ -209,5 +209,5 @@ def _panel(
 
 def _gain(i: int, arrays: Mapping[str, np.ndarray], place: int, name: str) -> Gain:
     value = float(arrays[f"gain.{name}"][i])
-    text = f"{value:+.2f}".replace("-", "−") if known(value) else number(None)
+    text = f"{value:+.2f}".replace("-", MINUS) if known(value) else number(None)
     return Gain(place, value if known(value) else None, text)

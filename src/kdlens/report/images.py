@@ -1,7 +1,7 @@
 """Pictures for the page: WebP data URIs of images and of maps on one scale, and the outline of a mask as a path.
 
-Maps are drawn as small transparent pictures that lie on a dimmed grey copy of the image, so that the copy is stored once
-however many maps there are, and a reader can take the outline or the negative part off.
+Maps are drawn as small transparent pictures that lie on a dimmed grey copy of the image, so that the copy is stored
+once however many maps there are, and a reader can take the outline or the negative part off.
 """
 
 import base64

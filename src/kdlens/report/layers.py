@@ -1,5 +1,6 @@
 """Numbers by layer: lines with intervals, the band that chance fills, one small drawing a measure."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from kdlens.report.rows import Measured
 from kdlens.report.strips import axis_of
 from kdlens.report.svg import Svg
 
-WIDTH, HEIGHT = 400, 236
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 12, 30
+WIDTH, HEIGHT = 340, 214
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 10, 28
 _SHAPES = ("circle", "square", "diamond", "triangle")
 
 
@@ -47,8 +48,7 @@ def layer_chart(
     drawing = Svg(WIDTH, HEIGHT, _spoken(title, lines))
     _frame(drawing, axis, names)
     slot = (WIDTH - _LEFT - _RIGHT) / count
-    for line in lines:
-        _band(drawing, line, axis, slot)
+    _chance(drawing, lines, axis, slot)
     for place, line in enumerate(lines):
         offset = (place - (len(lines) - 1) / 2) * min(9.0, 0.5 * slot / len(lines))
         _line(drawing, line, axis, slot, offset, _SHAPES[place % len(_SHAPES)])
@@ -80,21 +80,24 @@ def _frame(drawing: Svg, axis: Axis, names: Sequence[str]) -> None:
             drawing.text(_LEFT + slot * (i + 0.5), HEIGHT - 10, text, "tick", anchor="middle", full=name)
 
 
-def _band(drawing: Svg, line: Line, axis: Axis, slot: float) -> None:
-    for i, point in enumerate(line.points):
+def _chance(drawing: Svg, lines: Sequence[Line], axis: Axis, slot: float) -> None:
+    """What chance gives at every layer: the widest band of the lines, or a dashed line at each one's mean."""
+    for i in range(max(len(line.points) for line in lines)):
+        points = [line.points[i] for line in lines if i < len(line.points)]
         left, width = _LEFT + slot * (i + 0.14), slot * 0.72
-        if point.null:
-            low, high = (_y(axis.at(end)) for end in point.null)
+        bands = [point.null for point in points if point.null]
+        if bands:
+            low, high = _y(axis.at(min(band[0] for band in bands))), _y(axis.at(max(band[1] for band in bands)))
             drawing.rect(left, high, width, max(1.5, low - high), "null")
-        elif point.row.chance is not None and known(point.row.chance):
-            y = _y(axis.at(point.row.chance))
+            continue
+        for y in {_y(axis.at(p.row.chance)) for p in points if p.row.chance is not None and known(p.row.chance)}:
             drawing.line(left, y, left + width, y, "chance")
 
 
 def _line(drawing: Svg, line: Line, axis: Axis, slot: float, offset: float, shape: str) -> None:
     at = [(_LEFT + slot * (i + 0.5) + offset, p) for i, p in enumerate(line.points)]
     defined = [(x, p) for x, p in at if known(p.row.value)]
-    for (x1, one), (x2, two) in zip(at, at[1:], strict=False):
+    for (x1, one), (x2, two) in itertools.pairwise(at):
         if known(one.row.value) and known(two.row.value):  # a gap stays a gap
             drawing.line(x1, _y(axis.at(one.row.value)), x2, _y(axis.at(two.row.value)), f"join {line.css}")
     for x, point in defined:

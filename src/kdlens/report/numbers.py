@@ -4,7 +4,8 @@ import math
 
 from kdlens.answer import Row
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
 _DIGITS = {"%": 1, "points": 1, "images": 0, "seeds": 0, "px": 0, "ms": 1}
 _SIGNED = ("_gain", "_change", "_difference", "_reliance")
 
@@ -31,14 +32,14 @@ def number(value: float | None, unit: str = "", *, signed: bool = False) -> str:
     if value is None or math.isnan(value):
         return MISSING
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{MINUS}∞"
     digits = _digits(value, unit)
     if digits is None:
         text = f"{value:{'+' if signed else ''}.1e}"
     else:
         rounded = round(value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
         text = f"{rounded:{'+' if signed and rounded else ''},.{digits}f}"
-    return text.replace("-", "−")
+    return text.replace("-", MINUS)
 
 
 def _digits(value: float, unit: str) -> int | None:

@@ -21,10 +21,12 @@ from kdlens.report.sections import all_sections
 from kdlens.report.sections.accuracy import gain_strip, top1_strip
 from kdlens.report.sentences import key_findings, sentences
 from kdlens.report.setting import LEVELS, Detail, Setting
-from kdlens.report.tables import answer_table, models_table
+from kdlens.report.tables import answer_table, models_table, weights_table
 
 LIMIT = 5_000_000
 """Most bytes of a page."""
+
+_PICKED = Markup('.picker:has(>.pick input[value="{0}"]:checked) .of:not(.of-{0}){{display:none}}\n')
 
 _HERE = Path(__file__).parent
 
@@ -45,7 +47,7 @@ def render_at(answers: Mapping[str, Answer], meta: Meta, detail: Detail) -> str:
     setting = Setting(meta, answers, names, detail)
     sections = all_sections(setting)
     css = _style(sections)
-    script = Markup(_asset("report.js"))
+    script = _asset("report.js")
     return (
         templates()
         .get_template("page.html")
@@ -54,6 +56,7 @@ def render_at(answers: Mapping[str, Answer], meta: Meta, detail: Detail) -> str:
             sections=sections,
             **_front(setting, sections),
             models=models_table(meta, answers.get("accuracy")),
+            weights=weights_table(meta),
             tables=[
                 (q, names[q], title_of(q), answer_table(a, names[q], most=detail.rows)) for q, a in answers.items()
             ],
@@ -112,13 +115,10 @@ def _style(sections: Sequence[Section]) -> Markup:
     """The style sheet with the pictures under the maps, and one rule for each student a reader may pick."""
     blocks = [block for section in sections for block in _walk(section.blocks)]
     most = max((len(block.students) for block in blocks if isinstance(block, Picker)), default=0)
-    rule = '.picker:has(>.pick input[value="{0}"]:checked) .of:not(.of-{0}){{display:none}}\n'
-    picked = "".join(rule.format(place) for place in range(most))
     pictures = [block.style for block in blocks if isinstance(block, Gallery)]
-    colours = _asset("colours.css")
-    dark = _asset("dark.css")
-    sheet = colours.replace("/* dark */", dark) + _asset("report.css") + _asset("charts.css") + _asset("gallery.css")
-    return Markup("").join([Markup(sheet), Markup(picked), *pictures])
+    colours = _asset("colours.css").replace("/* dark */", _asset("dark.css"))
+    sheets = [colours, *(_asset(f"{name}.css") for name in ("report", "charts", "gallery"))]
+    return Markup("").join([*sheets, *(_PICKED.format(place) for place in range(most)), *pictures])
 
 
 def _walk(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -141,5 +141,5 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
-    return (_HERE / "assets" / name).read_text(encoding="utf-8")
+def _asset(name: str) -> Markup:
+    return Markup((_HERE / "assets" / name).read_text(encoding="utf-8"))  # noqa: S704 - a file of this package

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from kdlens.answer import Answer, Finding
 from kdlens.report.blocks import Sentence
 from kdlens.report.names import title_of
+from kdlens.report.numbers import interval_text, known, signed, value_text, with_unit
 
 BADGES = ("HELPED", "NO EFFECT", "HURT", "INCONCLUSIVE")
-_BADGE = re.compile(rf"({'|'.join(BADGES)})\b\s*[:.,–-]?\s*")
+_BADGE = re.compile(rf"({'|'.join(BADGES)})\b\s*[:.,-]?\s*")
 _MOST_LINKS = 6
 
 
@@ -27,9 +28,18 @@ def sentence(finding: Finding, answer: Answer, anchor: str) -> Sentence:
         kind=finding.kind,
         badge=found.group(1) if found and finding.kind == "verdict" else "",
         subject=subject,
+        headline=_headline(answer, rows) if finding.kind == "verdict" else ("", ""),
         links=links or ((anchor, ""),),
         question=title_of(answer.question),
     )
+
+
+def _headline(answer: Answer, rows: Sequence[int]) -> tuple[str, str]:
+    """The first number a verdict rests on, and its interval."""
+    if not rows or not known(answer.rows[rows[0]].value):
+        return ("", "")
+    row = answer.rows[rows[0]]
+    return with_unit(value_text(row), row.unit), interval_text(row.low, row.high, row.unit, signed=signed(row))
 
 
 def row_anchor(anchor: str, index: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from kdlens.report.axis import Axis
-from kdlens.report.blocks import Key, Mark, Strip, StripRow
+from kdlens.report.blocks import Mark, Strip, StripRow
 from kdlens.report.numbers import count, interval_text, known, p_text, signed, value_text, with_unit
 from kdlens.report.rows import Measured
 
@@ -15,7 +15,6 @@ def strip(
     colour: Callable[[Measured], str],
     note: str = "",
     label: Callable[[Measured], str] = lambda m: m.label,
-    detail: Callable[[Measured], str] | None = None,
     include: Sequence[float] = (),
     zone: float | None = None,
     student: int | None = None,
@@ -23,13 +22,15 @@ def strip(
 ) -> Strip | None:
     """A strip of numbers; `None` where there are none.
 
+    How many images and how many seeds the numbers rest on stands below where it is the same for all, else in every
+    line.
+
     Args:
         found: the numbers.
         title: heading.
         colour: gives the class that colours a number.
         note: a sentence below.
         label: gives a line's label.
-        detail: gives a line's second, smaller text; n and p where it is not given.
         include: values the axis must hold.
         zone: a difference smaller than this does not matter; drawn as a band around zero.
         student: place of the student it is about.
@@ -37,28 +38,29 @@ def strip(
     """
     if not found:
         return None
-    unit = found[0].row.unit
-    axis = axis_of(found, unit=unit, include=(*include, *((zone, -zone) if zone else ())))
-    rows = tuple(StripRow(label(m), (mark(m, axis, colour(m)),), number_text(m), (detail or _detail)(m)) for m in found)
-    zero = 100 * axis.at(0.0) if axis.low < 0 < axis.high or signed(found[0].row) else None
-    band = (100 * axis.at(-zone), 100 * axis.at(zone)) if zone else None
+    axis = axis_of(found, include=(*include, *((zone, -zone) if zone else ())))
+    common, own = _basis(found)
     return Strip(
         title=title,
-        note=note,
-        rows=rows,
+        note=" ".join(part for part in (note, common) if part),
+        rows=tuple(_line(m, label(m), mark(m, axis, colour(m)), basis) for m, basis in zip(found, own, strict=True)),
         axis=axis,
-        zero=zero,
-        zone=band,
+        zero=100 * axis.at(0.0) if axis.low < 0 < axis.high or signed(found[0].row) else None,
+        zone=(100 * axis.at(-zone), 100 * axis.at(zone)) if zone else None,
         student=student,
         heads=(head, "Chart", "Value [95 % interval]"),
     )
 
 
-def axis_of(found: Sequence[Measured], *, unit: str = "", include: Sequence[float] = ()) -> Axis:
-    """An axis that holds values, intervals, seeds and chance levels."""
+def axis_of(found: Sequence[Measured], *, include: Sequence[float] = ()) -> Axis:
+    """An axis that holds values, intervals and seeds; chance, too, where that leaves them room."""
     zero = (0.0,) if any(signed(m.row) for m in found) else ()
-    values = [v for m in found for v in (m.row.value, m.row.low, m.row.high, m.row.chance, *(m.null or ()))]
-    return Axis.over([*values, *(s.value for m in found for s in m.seeds)], unit=unit, include=(*include, *zero))
+    values = [v for m in found for v in (m.row.value, m.row.low, m.row.high, *(m.null or ()))]
+    values = [v for v in (*values, *(s.value for m in found for s in m.seeds), *include, *zero) if known(v)]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    chances = [m.row.chance for m in found if m.row.chance is not None]
+    near = [chance for chance in chances if known(chance) and 2 * low - high <= chance <= 2 * high - low]
+    return Axis.over([*values, *near])
 
 
 def mark(m: Measured, axis: Axis, css: str, *, shape: str = "circle") -> Mark:
@@ -69,27 +71,32 @@ def mark(m: Measured, axis: Axis, css: str, *, shape: str = "circle") -> Mark:
         return 100 * axis.at(value) if value is not None and known(value) else None
 
     seeds = tuple(100 * axis.at(s.value) for s in m.seeds if known(s.value))
-    return Mark(at(row.value), at(row.low), at(row.high), seeds, at(row.chance), css, shape)
+    chance = at(row.chance) if row.chance is not None and axis.low <= row.chance <= axis.high else None
+    return Mark(at(row.value), at(row.low), at(row.high), seeds, chance, css, shape)
 
 
-def number_text(m: Measured) -> str:
-    """A number with its unit and interval."""
-    row = m.row
-    value = with_unit(value_text(row), row.unit)
-    return f"{value} {interval_text(row.low, row.high, row.unit, signed=signed(row))}".strip()
+def value_with_unit(m: Measured) -> str:
+    """A number with its unit."""
+    return with_unit(value_text(m.row), m.row.unit)
 
 
-def legend_of_roles(pairs: Sequence[tuple[str, str]]) -> tuple[Key, ...]:
-    """A legend of dots from (role, words)."""
-    return tuple(Key(css, "circle", words) for css, words in pairs)
+def interval_of(m: Measured) -> str:
+    """A number's interval in brackets, or nothing."""
+    return interval_text(m.row.low, m.row.high, m.row.unit, signed=signed(m.row))
 
 
-def _detail(m: Measured) -> str:
-    row = m.row
-    parts = [count(row.n, "image")] if row.n is not None else []
-    if len(m.seeds) > 1:
-        parts.append(count(len(m.seeds), "seed"))
-    if row.p is not None and known(row.p):
-        text = p_text(row.p)
-        parts.append(f"p {text}" if text.startswith("<") else f"p = {text}")
-    return ", ".join(parts)
+def _line(m: Measured, label: str, place: Mark, basis: str) -> StripRow:
+    p = p_text(m.row.p)
+    said = (p if p.startswith("<") else f"= {p}") if p else ""
+    parts = (interval_of(m), f"p {said}" if said else "", basis)
+    return StripRow(label, (place,), value_with_unit(m), ", ".join(part for part in parts if part))
+
+
+def _basis(found: Sequence[Measured]) -> tuple[str, list[str]]:
+    """What the numbers rest on: what they have in common as a sentence, and for every number what they have not."""
+    images = [count(m.row.n, "image") if m.row.n is not None else "" for m in found]
+    seeds = [count(len(m.seeds), "seed") if len(m.seeds) > 1 else "" for m in found]
+    alike = [texts[0] for texts in (images, seeds) if len(set(texts)) == 1 and texts[0]]
+    apart = [texts for texts in (images, seeds) if len(set(texts)) > 1]
+    own = [", ".join(text for text in texts if text) for texts in zip(*apart, strict=True)] or [""] * len(found)
+    return (f"{', '.join(alike)}." if alike else "", own)

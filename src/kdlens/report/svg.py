@@ -1,5 +1,7 @@
 """A small writer of SVG: shapes with classes, no styles, every text escaped; colours come from the page."""
 
+from collections.abc import Mapping
+
 from markupsafe import Markup, escape
 
 Number = float | int | str
@@ -58,7 +60,7 @@ class Svg:
         self._parts.append(Markup("<{}{}/>").format(tag, _attributes(attributes)))
 
 
-def _attributes(values: dict[str, Number]) -> Markup:
+def _attributes(values: Mapping[str, Number]) -> Markup:
     return Markup("").join(Markup(' {}="{}"').format(name, _text(value)) for name, value in values.items())
 
 

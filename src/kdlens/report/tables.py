@@ -9,9 +9,15 @@ from kdlens.report.names import metric_name
 from kdlens.report.numbers import MISSING, count, interval_text, known, number, p_text, signed, value_text, with_unit
 from kdlens.report.rows import measured, reason_of, reasons
 from kdlens.report.sentences import row_anchor
-from kdlens.report.strips import number_text
+from kdlens.report.strips import interval_of, value_with_unit
 
-_QUALITY = ("top1", "ece", "nll", "agreement", "kl_to_teacher")
+_QUALITY = {
+    "top1": "Top-1",
+    "ece": "ECE",
+    "nll": "Log-loss",
+    "agreement": "Agreement",
+    "kl_to_teacher": "KL from teacher",
+}
 _COLUMNS = (
     ("Measure", "metric"),
     ("Model", "model"),
@@ -30,12 +36,12 @@ _NUMERIC = {"seed", "value", "interval", "chance", "n", "p"}
 
 
 def models_table(meta: Meta, accuracy: Answer | None) -> Table:
-    """One row a network: what it is, and how good it is where that was asked."""
+    """One row a network, over its seeds: what it is, and how good it is where that was asked."""
     names = list(dict.fromkeys(card.name for card in meta.models))
     metrics = [m for m in _QUALITY if accuracy is not None and accuracy.select(metric=m)]
     rows = tuple(_model(name, [c for c in meta.models if c.name == name], metrics, accuracy) for name in names)
-    columns = ("Network", "Architecture", *map(metric_name, metrics), "Layers", "Weights")
-    numeric = (False, False, *(True for _ in metrics), False, False)
+    columns = ("Network", "Architecture", *(_QUALITY[metric] for metric in metrics))
+    numeric = (False, False, *(True for _ in metrics))
     return Table(columns=columns, rows=rows, numeric=numeric)
 
 
@@ -45,20 +51,33 @@ def _model(name: str, cards: Sequence[ModelCard], metrics: Sequence[str], accura
     seeds = count(len(cards), "seed") if len(cards) > 1 else ""
     about = Cell(name, "head", detail=", ".join(part for part in (role, seeds) if part), css=first.role)
     arch = Cell(first.arch or MISSING, detail=count(first.parameters, "parameter") if first.parameters else "")
-    weights = "\n".join(dict.fromkeys(card.weights for card in cards if card.weights))
-    prints = ", ".join(dict.fromkeys(card.fingerprint for card in cards if card.fingerprint))
-    kept = Cell(weights or ("in memory" if prints else MISSING), "file", detail=prints)
-    quality = [_quality(name, metric, accuracy) for metric in metrics]
-    return (about, arch, *quality, Cell("\n".join(first.layers) or MISSING, "file"), kept)
+    return (about, arch, *(_quality(first, metric, accuracy) for metric in metrics))
 
 
-def _quality(name: str, metric: str, accuracy: Answer | None) -> Cell:
-    found = next((m for m in measured(accuracy, metric) if m.row.model == name), None) if accuracy else None
+def _quality(card: ModelCard, metric: str, accuracy: Answer | None) -> Cell:
+    found = next((m for m in measured(accuracy, metric) if m.row.model == card.name), None) if accuracy else None
     if found is None:
-        return Cell(MISSING, "number", why="not measured for this network")
-    value, _, interval = number_text(found).partition(" [")
-    why = "undefined for these images" if value == MISSING else ""
-    return Cell(value, "number", why=why, detail=f"[{interval}" if interval else "")
+        own = card.role == "teacher" and metric in ("agreement", "kl_to_teacher")
+        return Cell(MISSING, "number", why="the teacher itself" if own else "not measured")
+    value = value_with_unit(found)
+    why = reason_of(accuracy, found.index, reasons(accuracy)) if value == MISSING and accuracy else ""
+    return Cell(value, "number", why=why, detail=interval_of(found))
+
+
+def weights_table(meta: Meta) -> Table:
+    """Which weights were explained, and at which layers: one row a network and seed."""
+    rows = tuple(
+        (
+            Cell(card.name, "head", css=card.role),
+            Cell(str(card.seed), "number"),
+            Cell(card.weights or "in memory", "file"),
+            Cell(card.fingerprint or MISSING, "file"),
+            Cell(", ".join(card.layers) or MISSING, "file"),
+        )
+        for card in meta.models
+    )
+    columns = ("Network", "Seed", "Weights", "Fingerprint", "Layers")
+    return Table(columns=columns, rows=rows, numeric=(False, True, False, False, False))
 
 
 def answer_table(answer: Answer, anchor: str, *, most: int) -> Table:
@@ -77,6 +96,22 @@ def answer_table(answer: Answer, anchor: str, *, most: int) -> Table:
         rows=rows,
         numeric=tuple(name in _NUMERIC for _, name in columns),
         anchors=tuple(row_anchor(anchor, i) for i in shown),
+    )
+
+
+def summary_table(answer: Answer, *, most: int) -> Table:
+    """The first numbers of an answer, over seeds where there are several; verdicts' and findings' numbers first."""
+    support = list(dict.fromkeys(i for f in answer.findings for i in f.rows if i < len(answer.rows)))
+    others = [i for i, row in enumerate(answer.rows) if i not in set(support) and row.seed is None]
+    shown = [*support, *(others or range(len(answer.rows) if not support else 0))][:most]
+    columns = [(title, name) for title, name in _COLUMNS if name not in ("chance", "p", "seed") and _used(answer, name)]
+    why = reasons(answer)
+    left_out = len(answer.rows) - len(shown)
+    return Table(
+        note=f"{count(left_out, 'more row')} in .table." if left_out else "",
+        columns=tuple(title for title, _ in columns),
+        rows=tuple(tuple(_cell(answer, i, name, why) for _, name in columns) for i in shown),
+        numeric=tuple(name in _NUMERIC for _, name in columns),
     )
 
 

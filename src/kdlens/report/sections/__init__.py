@@ -36,7 +36,8 @@ log = logging.getLogger("kdlens")
 
 def section_of(answer: Answer, setting: Setting) -> Section:
     """The section of one answer; a renderer that fails costs its drawings, not the report."""
-    renderer = SECTIONS[answer.question] if answer.question in SECTIONS else generic_blocks
+    known = answer.question in SECTIONS  # a registry has no .get: a name it lacks is an error
+    renderer = SECTIONS[answer.question] if known else generic_blocks
     try:
         blocks = tuple(renderer(answer, setting))
     except Exception as error:

@@ -35,7 +35,7 @@ def accuracy_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     blocks: list[Block | None] = [
         changed,
         Picker(name=name, students=tuple(students), blocks=tuple(classes), everyone=False) if classes else None,
-        Grid(blocks=tuple(block for block in quality if block)),
+        Grid(blocks=tuple(block for block in quality if block), least="wide"),
     ]
     return [block for block in blocks if block is not None]
 
@@ -92,7 +92,7 @@ def _helped_and_hurt(answer: Answer) -> Strip | None:
     if not (helped and hurt):
         return None
     most = max(axis_of([*helped, *hurt]).high, 1.0)
-    axis = Axis.over([-most, most], unit="images")
+    axis = Axis.over([-most, most])
     rows = []
     for gain in helped:
         loss = next((m for m in hurt if m.label == gain.label), None)
@@ -110,7 +110,7 @@ def _helped_and_hurt(answer: Answer) -> Strip | None:
         title="Images helped and hurt",
         note="Right: only the student is right. Left: only the baseline is. A small gain can hide many of both.",
         rows=tuple(rows),
-        axis=Axis(axis.low, axis.high, tuple(axis.ticks), "images"),
+        axis=axis,
         zero=100 * axis.at(0.0),
         heads=("Student", "Chart", "Images"),
     )

@@ -21,7 +21,7 @@ def relevance_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     students = setting.students(answer)
     fss, rs = measured(answer, "fss"), measured(answer, "rs_layer")
     unique = measured(answer, "rs_distilled", "rs_residual")
-    axes = tuple(axis_of(found, include=(0.0,)) for found in (fss, rs, unique))
+    axes = [axis_of(found, include=(0.0,)) for found in (fss, rs, unique)]
     grids = [
         Grid(
             title=student if len(students) > 1 else "",
@@ -42,7 +42,7 @@ def _student(
     fss: Sequence[Measured],
     rs: Sequence[Measured],
     unique: Sequence[Measured],
-    axes: tuple[Axis, Axis, Axis],
+    axes: Sequence[Axis],
     setting: Setting,
 ) -> list[Chart | None]:
     own = only(unique, model=student)
@@ -54,10 +54,9 @@ def _student(
         Line(teacher, "teacher", only(rs, model=teacher)),
         Line(baseline, "baseline", only(rs, model=baseline)),
     ]
+    alike = _likeness(student, baseline, fss, setting)
     return [
-        layer_chart(
-            _likeness(student, baseline, fss, setting), title="Feature similarity", note=FSS_NOTE, axis=axes[0]
-        ),
+        layer_chart(alike, title="Feature similarity", note=FSS_NOTE, axis=axes[0]),
         layer_chart(lines, title="Relevance to the classes", note=RS_NOTE, axis=axes[1]),
         layer_chart(unique_lines(own), title="Relevance of what is unique", note=UNIQUE_NOTE, axis=axes[2]),
     ]

@@ -8,7 +8,7 @@ from kdlens.report.names import metric_name
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.sections.generic import generic_blocks
 from kdlens.report.setting import Setting
-from kdlens.report.strips import axis_of, mark, number_text, strip
+from kdlens.report.strips import axis_of, mark, strip, value_with_unit
 
 _VERSIONS = (
     ("accuracy_original", "original", "circle"),
@@ -33,13 +33,13 @@ def reliance_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
 
 
 def _versions(answer: Answer, found: Sequence[Measured]) -> Strip:
-    axis = axis_of(found, unit="%", include=(0.0, 100.0))
+    axis = axis_of(found, include=(0.0, 100.0))
     rows = []
     for name in dict.fromkeys(m.label for m in found):
         of_name = [m for m in found if m.label == name]
         chosen = [(m, css, shape) for metric, css, shape in _VERSIONS for m in only(of_name, metric=metric)]
-        values = " → ".join(number_text(m).split(" [")[0] for m, _, _ in chosen)
-        marks = tuple(mark(m, axis, css, shape=shape) for m, css, shape in chosen)
+        values = " → ".join(value_with_unit(m) for m, _, _ in chosen)
+        marks = tuple(mark(m, axis, css, shape=shape) for m, css, shape in reversed(chosen))  # the original on top
         rows.append(StripRow(name, marks, values))
     return Strip(
         title="Accuracy, image by image changed",
