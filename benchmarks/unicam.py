@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Measured, measure, table, write
 from benchmarks.published import unicam as published_unicam
-from kdlens.explain.unicam import unicam_layers
+from kdlens.questions.unicam.unicam import unicam_layers
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

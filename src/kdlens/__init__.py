@@ -11,21 +11,21 @@ from kdlens._version import __version__ as __version__
 if TYPE_CHECKING:
     from kdlens import stats as stats
     from kdlens.answer import Answer as Answer
+    from kdlens.checks import doctor as doctor
     from kdlens.data import load_dataset as load_dataset
     from kdlens.data.images import Images as Images
-    from kdlens.distill.api import distill as distill
-    from kdlens.doctor import doctor as doctor
     from kdlens.errors import KdlensError as KdlensError
-    from kdlens.explain.relevance import feature_similarity as feature_similarity
-    from kdlens.explain.relevance import relevance as relevance
-    from kdlens.explain.unicam import unicam as unicam
     from kdlens.models.layers import auto_layers as auto_layers
     from kdlens.models.load import load_model as load_model
     from kdlens.models.taps import Recorder as Recorder
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
+    from kdlens.questions.relevance.relevance import feature_similarity as feature_similarity
+    from kdlens.questions.relevance.relevance import relevance as relevance
+    from kdlens.questions.unicam.unicam import unicam as unicam
     from kdlens.report import Report as Report
     from kdlens.study import explain as explain
+    from kdlens.training.api import distill as distill
 
 _PUBLIC = {
     "Answer": "kdlens.answer",
@@ -34,17 +34,17 @@ _PUBLIC = {
     "Recorder": "kdlens.models.taps",
     "Report": "kdlens.report",
     "auto_layers": "kdlens.models.layers",
-    "distill": "kdlens.distill.api",
-    "doctor": "kdlens.doctor",
+    "distill": "kdlens.training.api",
+    "doctor": "kdlens.checks",
     "explain": "kdlens.study",
-    "feature_similarity": "kdlens.explain.relevance",
+    "feature_similarity": "kdlens.questions.relevance.relevance",
     "load_dataset": "kdlens.data",
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",
-    "relevance": "kdlens.explain.relevance",
+    "relevance": "kdlens.questions.relevance.relevance",
     "save_weights": "kdlens.models.weights",
     "stats": "",
-    "unicam": "kdlens.explain.unicam",
+    "unicam": "kdlens.questions.unicam.unicam",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the table above is the one list of public names

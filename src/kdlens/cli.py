@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 the work failed, 2 the command or a file was wrong, 3 a re
 """
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ import typer
 from kdlens._version import __version__
 
 if TYPE_CHECKING:
+    from kdlens.progress import Stages
     from kdlens.report import Report
 
 app = typer.Typer(
@@ -132,8 +132,8 @@ def methods() -> None:
     """List what is known by name: questions, distillation methods, datasets and networks."""
     from kdlens.data import DATASETS
     from kdlens.distill.losses import LOSSES
-    from kdlens.explain import QUESTIONS
     from kdlens.models.zoo import ZOO
+    from kdlens.questions import QUESTIONS
 
     for title, registry in (
         ("questions", QUESTIONS),
@@ -202,16 +202,12 @@ def _errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _console(quiet: bool) -> Iterator["Say"]:
+def _console(quiet: bool) -> Iterator["Stages"]:
     """Errors for people, and a line with a spinner and the time for every stage."""
     from kdlens.progress import stages
 
     with _errors(), stages(quiet=quiet) as say:
         yield say
-
-
-if TYPE_CHECKING:
-    from kdlens.study import Say
 
 
 def main() -> None:
@@ -220,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -136,7 +136,7 @@ def _code_fingerprint() -> str:
     """Hash of the source that turns models and images into numbers; the report and the command line do not count."""
     digest = hashlib.sha256(__version__.encode())
     root = Path(__file__).parent
-    for part in ("data", "explain", "models", "stats"):
+    for part in ("data", "models", "questions", "stats"):
         for file in sorted((root / part).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from kdlens.answer import Answer
-from kdlens.config import Question, StudyConfig, load_yaml, question_options
+from kdlens.config import ModelSection, Question, StudyConfig, load_yaml, question_options
 from kdlens.data import load_dataset
 from kdlens.data.images import Images, as_images
 from kdlens.data.sampling import balanced_indices
 from kdlens.environment import command_line, environment
 from kdlens.errors import ConfigError, did_you_mean
-from kdlens.explain import QUESTIONS
-from kdlens.explain.context import Subject
 from kdlens.models.layers import auto_layers, resolve
 from kdlens.models.load import load_model
 from kdlens.models.weights import weights_fingerprint
+from kdlens.questions import QUESTIONS
+from kdlens.questions.context import Subject
 from kdlens.report import DataCard, Meta, ModelCard, Report
 from kdlens.runs import RunFolder, fingerprint_of
 from kdlens.runtime import Runtime
@@ -33,6 +33,7 @@ DEFAULT_QUESTIONS: tuple[Question, ...] = ("accuracy", "unicam", "relevance", "r
 Networks = nn.Module | Sequence[nn.Module]
 Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
 Say = Callable[[str], None]
+Role = Literal["teacher", "student", "baseline"]
 
 log = logging.getLogger("kdlens")
 
@@ -42,7 +43,7 @@ class Network:
     """One network of a study before its layers are chosen."""
 
     name: str
-    role: Literal["teacher", "student", "baseline"]
+    role: Role
     module: nn.Module
     seed: int = 0
     arch: str = ""
@@ -349,14 +350,18 @@ def load_images(config: StudyConfig, base: Path) -> Images:
 
 def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: bool) -> list[Network]:
     """Load the study's networks, each seed with its own weights."""
-    sections = [("teacher", "teacher", config.models.teacher), ("baseline", "baseline", config.models.baseline)]
-    sections += [(name, "student", section) for name, section in config.models.students.items()]
+    sections: list[tuple[str, Role, ModelSection | None]] = [
+        ("teacher", "teacher", config.models.teacher),
+        ("baseline", "baseline", config.models.baseline),
+        *((name, "student", section) for name, section in config.models.students.items()),
+    ]
     networks = []
     for name, role, section in sections:
-        for seed, weights in enumerate(section.weight_files if section else ()):
-            arch = _anchored(section.arch, base)
+        if section is None:
+            continue
+        for seed, weights in enumerate(section.weight_files):
             module = load_model(
-                arch,
+                _anchored(section.arch, base),
                 weights=base / weights,
                 classes=section.classes or classes,
                 allow_code=allow_code,

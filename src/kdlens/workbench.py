@@ -1,7 +1,7 @@
 """The workbench: a study's networks and images, and everything already computed on them.
 
-Implements `kdlens.explain.context.Context`. Questions ask it for logits and activations; it runs every network once for
-each set of images, on all processes, and keeps what fits.
+Implements `kdlens.questions.context.Context`. Questions ask it for logits and activations; it runs every network once
+for each set of images, on all processes, and keeps what fits.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from torch import Tensor
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.errors import ModelError
-from kdlens.explain.context import Batch, Subject, Trio
 from kdlens.models.taps import record
+from kdlens.questions.context import Batch, Subject, Trio
 from kdlens.runtime import Runtime, estimate_batch_size
 
 CACHE_BYTES = 2 * 1024**3

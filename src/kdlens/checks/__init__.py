@@ -1,0 +1,98 @@
+"""The doctor: looks for the usual mistakes before you trust a number."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdlens.checks.diagnosis import Check as Check
+from kdlens.checks.diagnosis import Diagnosis as Diagnosis
+from kdlens.checks.patient import Layers, Loss, Patient
+from kdlens.checks.table import CHECKS as CHECKS
+from kdlens.checks.table import examine
+from kdlens.data.images import as_images
+from kdlens.errors import ConfigError
+
+
+def doctor(
+    teacher: nn.Module | None,
+    student: nn.Module | None,
+    baseline: nn.Module | None = None,
+    data: Any = None,
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    cached_logits: Tensor | str | os.PathLike[str] | None = None,
+    temperature: float = 4.0,
+    alpha: float = 0.5,
+    loss: Loss | None = None,
+    layers: Layers = "auto",
+    images: int = 512,
+    seed: int = 0,
+) -> Diagnosis:
+    """Look for the usual mistakes of a distillation; networks come back as they were.
+
+    Args:
+        teacher: the teacher, as you use it (its training mode is one of the checks), or None.
+        student: the distilled student, trained or not, or None.
+        baseline: the student's architecture trained on labels alone.
+        data: a DataLoader or map-style dataset of `(image, label)`, as for `kdlens.explain`.
+        mean: per-channel mean that the images still need, as for `kdlens.Images`.
+        std: per-channel standard deviation, likewise.
+        cached_logits: stored outputs of the teacher for all images in data order, `(n, classes)`, or a file of them
+            (`.npy`, or `.safetensors` with one tensor).
+        temperature: of distillation, for the ratio of gradients.
+        alpha: weight of the teacher's term, with 1 - alpha on the cross-entropy.
+        loss: your own distillation term, `loss(student_logits, teacher_logits)` -> scalar, with its weight.
+        layers: layers you want to explain: `"auto"`, names, or names per role (`{"teacher": [...]}`).
+        images: how many images to look at.
+        seed: of the sample and all draws.
+
+    Raises:
+        ConfigError: no network, or no data.
+        DataError: data that cannot be used.
+
+    Example:
+        >>> from kdlens.data import load_dataset
+        >>> from kdlens.models.load import load_model
+        >>> nets = [load_model("resnet8", classes=10) for _ in range(3)]
+        >>> diagnosis = doctor(*nets, load_dataset("fashion-scenes", count=64))
+        >>> diagnosis.ok, diagnosis["accuracy"].status  # nothing is trained yet
+        (False, 'fail')
+    """
+    networks = {"teacher": teacher, "student": student, "baseline": baseline}
+    given = {role: network for role, network in networks.items() if network is not None}
+    if not given or data is None:
+        raise ConfigError("the doctor needs at least one network, and data")
+    patient = Patient(
+        given,
+        as_images(data, mean=mean, std=std),
+        sample=images,
+        cached_logits=_read(cached_logits),
+        temperature=temperature,
+        alpha=alpha,
+        loss=loss,
+        layers=layers,
+        seed=seed,
+    )
+    return Diagnosis(examine(patient))
+
+
+def _read(cached: Tensor | str | os.PathLike[str] | None) -> Tensor | None:
+    if cached is None or isinstance(cached, Tensor):
+        return cached
+    path = os.fspath(cached)
+    if path.endswith(".npy"):
+        import numpy as np
+
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    if path.endswith(".safetensors"):
+        from safetensors.torch import load_file
+
+        tensors = load_file(path)
+        if len(tensors) == 1:
+            return next(iter(tensors.values()))
+        raise ConfigError(f"{path} holds {len(tensors)} tensors; cached logits must be the only one")
+    raise ConfigError(f"cached logits must be a .npy or .safetensors file, not {path}")

@@ -1,0 +1,16 @@
+"""One file per question. A new question is one file and one line here."""
+
+from typing import Any
+
+from kdlens.registry import Registry
+
+QUESTIONS: Registry[Any] = Registry(
+    "question",
+    {
+        "accuracy": "kdlens.questions.accuracy.question:Accuracy",
+        "reliance": "kdlens.questions.reliance.question:Reliance",
+        "relevance": "kdlens.questions.relevance.question:RelevanceQuestion",
+        "unicam": "kdlens.questions.unicam.question:UniCAMQuestion",
+    },
+    group="kdlens.questions",
+)

@@ -1,0 +1,1 @@
+"""Did it help? Accuracy, calibration, likeness to the teacher, and a verdict."""

@@ -1,0 +1,1 @@
+"""Is it like the other network, and is it about the task? FSS and RS."""

@@ -1,0 +1,132 @@
+"""What the scores say, in sentences, and what a reader must know first."""
+
+import math
+from collections.abc import Sequence
+
+from kdlens.answer import Answer, Row
+from kdlens.questions.phrases import correlation, counted, listed, p_value
+from kdlens.questions.relevance.features import ENOUGH_IMAGES, Distances
+from kdlens.questions.relevance.relevance import TWO_CLASSES, few_images, two_classes
+from kdlens.questions.relevance.rows import Measured
+from kdlens.stats.resampling import holm
+
+CERTAIN = 0.05
+
+
+def say_all(answer: Answer, measured: Measured, targets: Distances) -> None:
+    """Add findings for every student, then alerts."""
+    for student in dict.fromkeys(key[1] for key in measured.keys("rs_distilled")):
+        _distilled(answer, student)
+        _like_the_teacher(answer, student)
+    if two_classes(targets):
+        answer.say(TWO_CLASSES, kind="alert")
+    if measured.n < ENOUGH_IMAGES:
+        text = few_images(measured.n)
+        answer.say(f"{text[0].upper()}{text[1:]}.", kind="alert", tone="bad")
+    _undefined(answer, measured)
+
+
+def _distilled(answer: Answer, student: str) -> None:
+    """Is what distillation added more about the task than what it took away?"""
+    differences = _defined(answer, "rs_difference", student)
+    if not differences:
+        return
+    corrected = holm([row.p or 0.0 for _, row in differences])
+    sure = [(i, row, p) for (i, row), p in zip(differences, corrected, strict=True) if p < CERTAIN]
+    ups, downs = ([x for x in sure if (x[1].value > 0) is up] for up in (True, False))
+    for chosen, word in ((ups, "more"), (downs, "less")):
+        if chosen:
+            i, row, p = max(chosen, key=lambda x: abs(x[1].value))
+            rows, numbers = _both(answer, student, row.layer)
+            others = [x[1].layer for x in chosen if x[1].layer != row.layer]
+            also = f"; also {word} relevant at {listed(others)}" if others else ""
+            text = (
+                f"Distilled features of {student} are {word} relevant than the features it dropped: {numbers} at "
+                f"{row.layer} ({p_value(p)} with Holm's correction over {counted(len(differences), 'layer')}, "
+                f"n = {counted(row.n or 0, 'image')}){also}."
+            )
+            answer.say(text, rows=[*rows, i, *(x[0] for x in chosen)], tone="good" if word == "more" else "bad")
+    if not sure:
+        i, row = max(differences, key=lambda x: abs(x[1].value))
+        rows, numbers = _both(answer, student, row.layer)
+        text = (
+            f"At no layer do the distilled features of {student} differ for certain in relevance from the features it "
+            f"dropped; the largest difference is {numbers} at {row.layer} ({p_value(min(corrected))} with Holm's "
+            f"correction over {counted(len(differences), 'layer')}, n = {counted(row.n or 0, 'image')})."
+        )
+        answer.say(text, rows=[*rows, *(index for index, _ in differences)])
+    _against_chance(answer, student)
+
+
+def _both(answer: Answer, student: str, layer: str) -> tuple[list[int], str]:
+    i, distilled = _find(answer, "rs_distilled", student, layer)
+    j, residual = _find(answer, "rs_residual", student, layer)
+    numbers = (
+        f"RS {correlation(distilled.value, distilled.low, distilled.high)} against "
+        f"{correlation(residual.value, residual.low, residual.high)}"
+    )
+    return [i, j], numbers
+
+
+def _against_chance(answer: Answer, student: str) -> None:
+    rows = _defined(answer, "rs_distilled", student)
+    corrected = holm([math.nan if row.p is None else row.p for _, row in rows])
+    if rows and all(not p < CERTAIN for p in corrected):  # NaN, where nothing was permuted, counts as not shown
+        text = (
+            f"At no layer are the distilled features of {student} more relevant than chance (permuted labels, Holm's "
+            f"correction over {counted(len(rows), 'layer')}, n = {counted(rows[0][1].n or 0, 'image')})."
+        )
+        answer.say(text, rows=[i for i, _ in rows], tone="bad")
+
+
+def _like_the_teacher(answer: Answer, student: str) -> None:
+    gains = _defined(answer, "fss_gain", student)
+    if not gains:
+        return
+    corrected = holm([row.p or 0.0 for _, row in gains])
+    (i, row), p = max(zip(gains, corrected, strict=True), key=lambda x: (x[1] < CERTAIN, abs(x[0][1].value)))
+    teacher, baseline = row.compared_with, answer.select(metric="rs_distilled", model=student)[0].compared_with
+    j, mine = _find(answer, "fss", student, row.layer, teacher)
+    place = [x[1].layer for x in gains].index(row.layer)
+    others = _layers(answer, "fss", baseline, teacher)
+    k, other = _find(answer, "fss", baseline, others[min(place, len(others) - 1)], teacher)
+    how = ("more like" if row.value > 0 else "less like") if p < CERTAIN else "not clearly more or less like"
+    text = (
+        f"{student} is {how} {teacher} than {baseline} is: FSS {correlation(mine.value, mine.low, mine.high)} against "
+        f"{correlation(other.value, other.low, other.high)} at {row.layer} ({p_value(p)} with Holm's correction over "
+        f"{counted(len(gains), 'layer')}, n = {counted(row.n or 0, 'image')})."
+    )
+    answer.say(text, rows=[i, j, k])
+
+
+def _undefined(answer: Answer, measured: Measured) -> None:
+    """One alert for every layer of a network without scores, with the reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (metric, model, compared_with, layer), scores in measured.by_seed.items():
+        for seed, score in scores.items():
+            if score.problem:
+                name = model if len(scores) == 1 else f"{model} (seed {seed})"
+                both = f" against {compared_with}" if compared_with else ""
+                reasons.setdefault((f"{name}{both} at {layer}", score.problem), []).append(metric)
+    for (where, reason), metrics in reasons.items():
+        text = f"No score for {where} ({listed(metrics)}): {reason}."
+        answer.say(text, kind="alert", tone="bad")
+
+
+def _defined(answer: Answer, metric: str, model: str) -> list[tuple[int, Row]]:
+    return [
+        (i, row)
+        for i, row in enumerate(answer.rows)
+        if row.metric == metric and row.model == model and row.seed is None and not math.isnan(row.value)
+    ]
+
+
+def _find(answer: Answer, metric: str, model: str, layer: str, compared_with: str | None = None) -> tuple[int, Row]:
+    found = answer.select(metric=metric, model=model, layer=layer, seed=None)
+    row = next(row for row in found if compared_with in (None, row.compared_with))
+    return answer.rows.index(row), row
+
+
+def _layers(answer: Answer, metric: str, model: str, compared_with: str) -> Sequence[str]:
+    found = answer.select(metric=metric, model=model, compared_with=compared_with, seed=None)
+    return [row.layer for row in found]

@@ -1,0 +1,122 @@
+"""Is it like the teacher, and is it about the task? FSS and RS of a whole study, layer by layer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from kdlens.answer import Answer, Notes
+from kdlens.data.embeddings import label_embeddings
+from kdlens.errors import ConfigError
+from kdlens.questions.context import Context, Subject
+from kdlens.questions.relevance.features import Distances, label_distances, layer_distances
+from kdlens.questions.relevance.findings import say_all
+from kdlens.questions.relevance.rows import Measured, add_rows, measure
+from kdlens.questions.relevance.scores import Aggregate, Plan
+
+
+@dataclass(frozen=True)
+class RelevanceQuestion:
+    """Is the student like the teacher, and are its features about the task?
+
+    Attributes:
+        embeddings: label embeddings: `"one-hot"`, `"minilm"`, `"clip"`, or a file.
+        images: class-balanced images to draw.
+        aggregate: `"pooled"`, one statistic on all of them, or `"mean"` over mini-batches, as in the paper.
+        mini_batch: images a mini-batch for `"mean"`.
+        statistic: `"unbiased"`, or `"published"`, the plain statistic in [0, 1] for FSS and layer-specific RS.
+        partial: partial instead of semi-partial correlation for distilled and residual RS.
+        permutations: permutations of the null distributions.
+    """
+
+    name: ClassVar[str] = "relevance"
+
+    embeddings: str = "one-hot"
+    images: int = 256
+    aggregate: Aggregate = "pooled"
+    mini_batch: int = 32
+    statistic: Literal["unbiased", "published"] = "unbiased"
+    partial: bool = False
+    permutations: int = 500
+
+    def __post_init__(self) -> None:
+        if self.statistic not in ("unbiased", "published"):
+            raise ConfigError(f'statistic must be "unbiased" or "published", not "{self.statistic}"')
+        if self.images < 4:
+            raise ConfigError(f"distance statistics need at least 4 images, got images={self.images}")
+        Plan(self.aggregate, self.mini_batch, permutations=self.permutations)  # refuses what is out of range
+
+    def answer(self, context: Context) -> Answer:
+        """Score every network, and every student against its baseline and the teacher, at every layer.
+
+        Raises:
+            StatisticsError: fewer than 4 images, or all of one class.
+            DataError: label embeddings that do not fit the classes.
+        """
+        indices = context.draw(self.images, self.name)
+        targets = label_distances(
+            context.labels[indices], label_embeddings(list(context.class_names), self.embeddings).float()
+        )
+        seen = {subject: _seen(context, subject, indices) for subject in context.subjects}
+        context.progress("relevance: permuting labels and pairs")
+        plan = Plan(self.aggregate, self.mini_batch, True, self.permutations, context.seed)
+        plain = Plan(self.aggregate, self.mini_batch, self.statistic == "unbiased", self.permutations, context.seed)
+        measured: Measured = measure(context, seen, targets, plan=plan, plain=plain, partial=self.partial)
+        answer = Answer(self.name, _notes(self, len(indices)))
+        add_rows(answer, measured)
+        say_all(answer, measured, targets)
+        return answer
+
+
+def _seen(context: Context, subject: Subject, indices: Tensor) -> dict[str, Distances | str]:
+    read: Callable[[Tensor, Sequence[str]], dict[str, Tensor]] = lambda part, layers: context.activations(  # noqa: E731
+        subject, torch.as_tensor(part), layers
+    )
+    return layer_distances(read, indices, subject.layers)
+
+
+def _notes(question: RelevanceQuestion, n: int) -> Notes:
+    how = (
+        f"one statistic on all {n} images"
+        if question.aggregate == "pooled"
+        else f"the mean over mini-batches of about {question.mini_batch} of {n} images"
+    )
+    kind = "partial" if question.partial else "semi-partial"
+    return Notes(
+        question="Is the student like the teacher, and are its features about the task?",
+        method=(
+            "Every layer arranges the images: the features of an image are its flattened activation, and their "
+            "Euclidean distances form a matrix. FSS is the squared, bias-corrected distance correlation of two "
+            "networks' matrices; RS that of a network's matrix and the distances between label embeddings "
+            f"({question.embeddings}). Distilled RS takes the baseline's component out of the student's matrix first "
+            f"({kind} correlation), residual RS the student's out of the baseline's. Each is {how}. Intervals are "
+            "jackknife intervals over images, to which the spread over training seeds is added in quadrature; the "
+            "bootstrap would repeat images and be biased upwards. Chance and p come from permuting the images of one "
+            "side; p values of differences are from the paired jackknife. fss_gain compares a student's likeness to "
+            "the teacher with the baseline's; rs_difference is distilled minus residual RS."
+            + (
+                " FSS and layer-specific RS are the plain statistic of the published code here."
+                if question.statistic == "published"
+                else ""
+            )
+        ),
+        how_to_read=(
+            "FSS 1: the same arrangement of the images up to scale; 0: unrelated, on average; slightly negative values "
+            "are chance. RS: how far the arrangement follows the classes. Distilled above residual RS: what the "
+            "student has and the baseline lacks is more about the task than what it dropped."
+        ),
+        limits=(
+            "RS depends on the images, the number of classes and the embedding: compare within this table only. A "
+            "large RS does not say that the network is right. Distilled and residual RS are correlations of a "
+            "remainder, which may be tiny: look at the unique fraction of the UniCAM question beside it. Layers of "
+            "different architectures are paired by their place from first to last."
+        ),
+        sources=(
+            "Adhane et al., On explaining knowledge distillation, WACV 2025, eqs. 8 and 9",
+            "Szekely and Rizzo, Partial distance correlation, Annals of Statistics 42 (2014)",
+            "Zhen et al., On the versatile uses of partial distance correlation in deep learning, ECCV 2022",
+        ),
+        options=asdict(question),
+    )

@@ -1,0 +1,1 @@
+"""Does it look at the object or at the background?"""

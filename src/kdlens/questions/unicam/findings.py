@@ -1,0 +1,158 @@
+"""What the UniCAM numbers say, in sentences; also when they say that nothing is there."""
+
+import math
+from collections.abc import Sequence
+
+from kdlens.answer import Answer, Row
+from kdlens.questions.phrases import correlation, counted, number, p_value, span
+
+SIGNIFICANT = 0.05
+HARDLY_UNIQUE = 0.01
+FEW_IMAGES = 32
+
+
+def say_knowledge(answer: Answer, student: str) -> None:
+    """The verdict on one student, and which direction says more about the labels."""
+    index, best = _best(answer, student)
+    beyond = f"what {student} has beyond {best.compared_with}"
+    unique_at, unique = _find(answer, "unique_fraction_distilled", student, best.layer)
+    share = f"{number(100 * unique.value)} %{_percents(unique)} of its features' geometry is its own"
+    if math.isnan(best.value):
+        text = f"{student} has nothing that {best.compared_with} has not: their features are the same up to rounding."
+        answer.say(text, rows=[index, unique_at], kind="verdict")
+        return
+    evidence = f"R* = {_value(best)} at {best.layer}, {p_value(best.p)}, {counted(best.n or 0, 'image')}"
+    if unique.value < HARDLY_UNIQUE:
+        text = f"{student} and {best.compared_with} hardly differ: only {share} ({evidence})."
+        answer.say(text, rows=[unique_at, index], kind="verdict")
+    elif best.p is not None and best.p <= SIGNIFICANT and (best.low or 0.0) >= 0:
+        text = f"{beyond[0].upper()}{beyond[1:]} is about the task ({evidence}); {share}."
+        answer.say(text, rows=[index, unique_at], kind="verdict", tone="good")
+    elif best.p is not None and best.p <= SIGNIFICANT:
+        text = (
+            f"{beyond[0].upper()}{beyond[1:]} is about the task in these networks, but they vary too much to say so of "
+            f"others trained alike ({evidence}); {share}."
+        )
+        answer.say(text, rows=[index, unique_at], kind="verdict")
+    else:
+        text = f"At no layer is {beyond} about the labels beyond chance (largest {evidence}); {share}."
+        answer.say(text, rows=[index, unique_at], kind="verdict")
+    _say_directions(answer, student, index, best)
+
+
+def _say_directions(answer: Answer, student: str, index: int, distilled: Row) -> None:
+    other_at, residual = _find(answer, "relevance_residual", student, distilled.layer)
+    if math.isnan(residual.value) or distilled.low is None or residual.low is None:
+        return
+    if distilled.low > (residual.high or 0):
+        how, tone = "say more about the labels than", "good"
+    elif residual.low > (distilled.high or 0):
+        how, tone = "say less about the labels than", "bad"
+    else:
+        how, tone = "do not clearly differ in relevance from", "neutral"
+    text = (
+        f"At {distilled.layer} the distilled features of {student} {how} the ones it dropped: {_value(distilled)} "
+        f"against {_value(residual)}."
+    )
+    answer.say(text, rows=[index, other_at], tone=tone)  # type: ignore[arg-type]
+
+
+def say_shares(answer: Answer, student: str) -> None:
+    """Whether the student's maps lie more on the object than the baseline's; nothing without masks."""
+    found = [(i, row) for i, row in enumerate(answer.rows) if row.metric == "share_on_object_gain"]
+    gains = [(i, row) for i, row in found if row.model == student and row.seed is None]
+    if not gains:
+        return
+    at, gain = gains[0]
+    own_at, own = _find(answer, "share_on_object_student", student, gain.layer)
+    others = [
+        (i, row)
+        for i, row in enumerate(answer.rows)
+        if row.metric == "share_on_object_baseline" and row.model == gain.compared_with and row.seed is None
+    ]
+    low, high = gain.low if gain.low is not None else -math.inf, gain.high if gain.high is not None else math.inf
+    how, tone = ("more", "good") if low > 0 else ("less", "bad") if high < 0 else ("about as much", "neutral")
+    chance = f"chance {number(100 * (own.chance or 0))} %"
+    than = "as" if tone == "neutral" else "than"
+    text = (
+        f"{student} looks at the object {how} {than} {gain.compared_with} does: {_percent(own)} of its maps' positive "
+        f"energy against {_percent(others[0][1])} ({chance}; difference {number(100 * gain.value, signed=True)} "
+        f"points{_percents(gain)}, {counted(gain.n or 0, 'image')})."
+    )
+    answer.say(text, rows=[own_at, others[0][0], at], tone=tone)  # type: ignore[arg-type]
+    for i, row in enumerate(answer.rows):
+        if row.metric == "share_on_object_distilled" and row.model == student and row.seed is None:
+            energy = f"{_percent(row)} of the positive energy is on the object ({chance})"
+            answer.say(f"Of the distilled maps of {student}, {energy}.", rows=[i])
+
+
+def say_alerts(answer: Answer, *, classes: int, images: int) -> None:
+    """What a reader must know before trusting a number."""
+    if classes == 2:
+        answer.say(
+            "With two classes there is only one distance between labels, so every label embedding gives the same "
+            "relevance.",
+            kind="alert",
+        )
+    if images < FEW_IMAGES:
+        answer.say(
+            f"The comparison set has only {counted(images, 'image')}: relevance on so few is mostly noise "
+            f"(at least {FEW_IMAGES}, better 128).",
+            kind="alert",
+            tone="bad",
+        )
+
+
+def say_empty_maps(answer: Answer, student: str) -> None:
+    """How many maps are zero everywhere, in one sentence for all seeds and both directions."""
+    parts, support = [], []
+    for direction, metric in (("distilled", "degenerate_maps"), ("residual", "degenerate_maps_residual")):
+        found = [(i, row) for i, row in enumerate(answer.rows) if row.metric == metric and row.model == student]
+        counts = sorted({int(row.value) for _, row in found})
+        if counts and counts[-1] > 0:
+            many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+            parts.append(f"{many} of {found[0][1].n} {direction} maps")
+            support += [i for i, _ in found]
+    if parts:
+        answer.say(
+            f"{' and '.join(parts)} of {student} are zero everywhere: those images show no positive evidence and are "
+            "left out of shares on the object.",
+            rows=support,
+            kind="alert",
+        )
+
+
+def say_undefined(answer: Answer, who: str, reasons: Sequence[str]) -> None:
+    """Why a statistic is undefined."""
+    for reason in dict.fromkeys(reasons):
+        if reason:
+            answer.say(f"{who}: relevance is undefined, since {reason}.", kind="alert", tone="bad")
+
+
+def _best(answer: Answer, student: str) -> tuple[int, Row]:
+    """The layer with the most relevant distilled features, over seeds; an undefined one only if all are."""
+    rows = [
+        (i, row)
+        for i, row in enumerate(answer.rows)
+        if row.metric == "relevance_distilled" and row.model == student and row.seed is None
+    ]
+    return max(rows, key=lambda pair: -math.inf if math.isnan(pair[1].value) else pair[1].value)
+
+
+def _find(answer: Answer, metric: str, student: str, layer: str) -> tuple[int, Row]:
+    for i, row in enumerate(answer.rows):
+        if (row.metric, row.model, row.layer, row.seed) == (metric, student, layer, None):
+            return i, row
+    raise LookupError(f"no row {metric} of {student} at {layer}")
+
+
+def _value(row: Row) -> str:
+    return correlation(row.value, row.low, row.high)
+
+
+def _percent(row: Row) -> str:
+    return f"{number(100 * row.value)} %{_percents(row)}"
+
+
+def _percents(row: Row) -> str:
+    return "" if row.low is None or row.high is None else span(100 * row.low, 100 * row.high)

@@ -1,0 +1,94 @@
+"""What UniCAM can mean. A new protocol is one function and one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from kdlens.questions.unicam.forward import Reader
+from kdlens.questions.unicam.maps import (
+    Features,
+    Scene,
+    UniCAM,
+    differences_of,
+    finish,
+    score_scene,
+    unicam_from_activations,
+    weigh,
+)
+from kdlens.registry import Registry
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of `kdlens.unicam`; the fields are described there. `layer` and `given_layer` are resolved.
+
+    `given_layer` is the layer of `given` whose features are compared with those at `feature_layer or layer`.
+    """
+
+    model: nn.Module
+    given: nn.Module | None
+    images: Tensor
+    labels: Tensor
+    layer: str
+    given_layer: str
+    reference: tuple[Tensor, Tensor] | None
+    features: Features
+    feature_layer: str | None
+    reshape: Any
+    batch_size: int | None
+    seed: int
+
+
+PROTOCOLS: Registry[Callable[[Request], UniCAM]] = Registry(
+    "protocol",
+    {"joint": "kdlens.questions.unicam.protocols:joint", "published": "kdlens.questions.unicam.protocols:published"},
+    group="kdlens.protocols",
+)
+
+
+def published(request: Request) -> UniCAM:
+    """The definition of the authors' code: gradient of R* through `model` alone, the given features held fixed."""
+    if request.feature_layer not in (None, request.layer):
+        return _through(request, str(request.feature_layer))
+    images, reference = _scenes(request, request.layer)
+    return unicam_from_activations(images, size=_size(request), reference=reference)
+
+
+def joint(request: Request) -> UniCAM:
+    """Attribution through both networks; not here yet."""
+    raise NotImplementedError(
+        'protocol "joint" (attribution through both networks) is not available in this version; use '
+        'protocol="published"'
+    )
+
+
+def _through(request: Request, feature_layer: str) -> UniCAM:
+    """Features of a later layer compared, and the gradient taken back through the part of the network between."""
+    images, reference = _scenes(request, feature_layer)
+    score = score_scene(images, reference)
+    compared = images if reference is None else reference
+    gradient = differences_of(score, images.model.space.vectors, compared.model.space.vectors)
+    slope, seen = _reader(request).pull_back(
+        request.model, request.images, gradient, layer=request.layer, feature_layer=feature_layer
+    )
+    raw = weigh(slope, seen.activation)
+    return finish(raw, score, images._replace(model=seen), _size(request), depends_on_batch=reference is None)
+
+
+def _scenes(request: Request, layer: str) -> tuple[Scene, Scene | None]:
+    """The images and the reference, as both networks see them."""
+    reader, layers = _reader(request), {layer: request.given_layer}
+    images = reader.both(request.model, request.given, (request.images, request.labels), layers)[layer]
+    if request.reference is None:
+        return images, None
+    return images, reader.both(request.model, request.given, request.reference, layers)[layer]
+
+
+def _reader(request: Request) -> Reader:
+    return Reader(request.features, request.reshape, request.batch_size)
+
+
+def _size(request: Request) -> tuple[int, int]:
+    return (request.images.shape[2], request.images.shape[3])

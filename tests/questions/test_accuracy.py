@@ -1,0 +1,229 @@
+import math
+
+import pytest
+import torch
+
+from kdlens.errors import ConfigError, DataError, ModelError
+from kdlens.questions.accuracy.question import Accuracy
+from kdlens.questions.accuracy.verdict import reason, verdict_of
+from kdlens.questions.context import Subject, Trio
+from kdlens.stats.resampling import Interval, mcnemar
+
+
+class Planned:
+    """A study in which every network's right and wrong answers are written down."""
+
+    def __init__(self, right, labels, classes, *, teacher=None):
+        """`right`: {"baseline": [(n,) bool for each seed], "kd": [...]}."""
+        self._labels, self.class_names, self.seed = labels, classes, 0
+        self._logits, subjects = {}, []
+        named = {**({"teacher": [teacher]} if teacher is not None else {}), **right}
+        for name, seeds in named.items():
+            role = name if name in ("teacher", "baseline") else "student"
+            for seed, answers in enumerate(seeds):
+                subject = Subject(name, role, torch.nn.Identity(), (), seed)
+                subjects.append(subject)
+                self._logits[subject] = self._of(answers)
+        self.subjects = subjects
+
+    def _of(self, answers):
+        if answers.ndim == 2:
+            return answers
+        shown = torch.where(answers, self._labels, (self._labels + 1) % len(self.class_names))
+        return 3.0 * torch.nn.functional.one_hot(shown, len(self.class_names))
+
+    @property
+    def labels(self):
+        return self._labels
+
+    def logits(self, subject):
+        return self._logits[subject]
+
+    def trios(self):
+        baselines = [s for s in self.subjects if s.role == "baseline"]
+        teacher = next((s for s in self.subjects if s.role == "teacher"), None)
+        for s in self.subjects:
+            if s.role == "student":
+                yield Trio(teacher, s, baselines[s.seed % len(baselines)])
+
+
+LABELS = torch.arange(1000) % 10
+NAMES = [f"c{i}" for i in range(10)]
+
+
+def right(share, *, start=0):
+    """`share` of 1000 images right, the first ones from `start`."""
+    answers = torch.zeros(1000, dtype=torch.bool)
+    answers[torch.arange(start, start + int(share * 1000)) % 1000] = True
+    return answers
+
+
+def verdict(answer):
+    return next(f.text for f in answer.findings if f.kind == "verdict")
+
+
+def alerts(answer):
+    return [f.text for f in answer.findings if f.kind == "alert"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "margin", "expected"),
+    [
+        (0.1, 0.5, 1.0, "HELPED"),
+        (1.4, 2.8, 1.0, "HELPED"),
+        (-2.0, -0.1, 1.0, "HURT"),
+        (-0.9, 0.9, 1.0, "NO EFFECT"),
+        (-1.0, 0.9, 1.0, "INCONCLUSIVE"),
+        (-0.4, 1.2, 1.0, "INCONCLUSIVE"),
+        (0.0, 0.5, 1.0, "NO EFFECT"),
+        (-0.1, 0.1, 0.0, "INCONCLUSIVE"),
+    ],
+)
+def test_the_rule(low, high, margin, expected):
+    gain = Interval((low + high) / 2, low, high, 100)
+    assert verdict_of(gain, margin) == expected
+    assert reason(expected, gain, margin)
+    mirrored = {"HELPED": "HURT", "HURT": "HELPED"}.get(expected, expected)
+    assert verdict_of(Interval(-gain.value, -high, -low, 100), margin) == mirrored
+
+
+def test_a_gain_is_found_with_its_numbers():
+    answer = Accuracy().answer(Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, LABELS, NAMES))
+    assert answer.value("top1", model="kd", seed=0) == 90.0
+    assert answer.value("top1_gain", model="kd", seed=0) == pytest.approx(10.0)
+    assert answer.value("top1_gain", model="kd", seed=None) == pytest.approx(10.0)
+    assert answer.value("helped_images", model="kd", seed=0) == 100
+    assert answer.value("hurt_images", model="kd", seed=0) == 0
+    assert answer.select(metric="top1_gain", seed=0)[0].p == pytest.approx(mcnemar(0, 100))
+    text = verdict(answer)
+    assert text.startswith("HELPED: kd names 90.0 % of the images right, baseline 80.0 %: +10.0 points [")
+    assert "n = 1,000 images, 1 seed" in text
+    assert text.endswith("By the rule, because the interval lies above 0.")
+
+
+def test_swapping_student_and_baseline_turns_the_verdict():
+    answer = Accuracy().answer(Planned({"baseline": [right(0.9)], "kd": [right(0.8)]}, LABELS, NAMES))
+    assert verdict(answer).startswith("HURT")
+    assert answer.value("top1_gain", seed=0) == pytest.approx(-10.0)
+
+
+def test_no_effect_needs_a_tight_interval():
+    same = {"baseline": [right(0.9)], "kd": [right(0.9)]}
+    answer = Accuracy().answer(Planned(same, LABELS, NAMES))
+    assert verdict(answer).startswith("NO EFFECT")
+    assert any("exactly the same logits for every image" in text for text in alerts(answer))
+    few = {"baseline": [right(0.9)[:40]], "kd": [right(0.9)[:40]]}
+    answer = Accuracy().answer(Planned(few, LABELS[:40], NAMES))
+    assert verdict(answer).startswith("INCONCLUSIVE")
+    assert "would narrow it to 1 point either way" in verdict(answer)
+    assert any(text.startswith("Only 40 images") for text in alerts(answer))
+
+
+def test_seeds_are_joined_and_their_disagreement_is_told():
+    study = Planned(
+        {"baseline": [right(0.8)] * 3, "kd": [right(0.9), right(0.75), right(0.95)]}, LABELS, NAMES, teacher=right(0.97)
+    )
+    answer = Accuracy().answer(study)
+    assert answer.value("top1_gain", model="kd", seed=None) == pytest.approx((10 - 5 + 15) / 3)
+    row = answer.select(metric="top1_gain", model="kd", seed=None)[0]
+    assert row.low < 0 < row.high
+    assert verdict(answer).startswith("INCONCLUSIVE")
+    assert any("disagree about the sign of the gain: +10.0, -5.0 and +15.0 points" in text for text in alerts(answer))
+    assert answer.value("top1_gain_by_seed", model="kd") == pytest.approx(20 / 3)
+
+
+def test_steady_seeds_help():
+    study = Planned({"baseline": [right(0.8)] * 3, "kd": [right(0.9), right(0.89), right(0.91)]}, LABELS, NAMES)
+    answer = Accuracy().answer(study)
+    assert verdict(answer).startswith("HELPED")
+    assert not any("disagree" in text for text in alerts(answer))
+    assert not any(text.startswith("One seed") for text in alerts(answer))
+
+
+def test_one_baseline_for_several_seeds_is_told():
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.9), right(0.91)]}, LABELS, NAMES)
+    assert any("compared with 1 baseline:" in text for text in alerts(Accuracy().answer(study)))
+
+
+def test_class_gains_are_paired_and_corrected():
+    student = right(0.8) | (LABELS == 9)
+    answer = Accuracy().answer(Planned({"baseline": [right(0.8)], "kd": [student]}, LABELS, NAMES))
+    rows = {row.class_name: row for row in answer.select(metric="class_gain", model="kd")}
+    assert rows["c9"].value == pytest.approx(20.0)
+    assert rows["c9"].p == pytest.approx(10 * mcnemar(0, 20))
+    assert rows["c0"].value == 0
+    assert rows["c0"].p == 1
+    said = [f.text for f in answer.findings if "gains on" in f.text]
+    assert len(said) == 1
+    assert said[0].startswith('kd gains on "c9" (+20.0 points [')
+
+
+def test_a_class_that_is_lost_is_told():
+    student = right(1.0) & (LABELS != 3)
+    answer = Accuracy().answer(Planned({"baseline": [right(0.95)], "kd": [student]}, LABELS, NAMES))
+    assert any(f.text.startswith('kd loses on "c3"') and f.tone == "bad" for f in answer.findings)
+
+
+def test_a_teacher_that_is_not_better_is_an_alert():
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.8)]}, LABELS, NAMES, teacher=right(0.8, start=100))
+    assert any(
+        text.startswith("teacher is not clearly better than baseline: 0.0 points")
+        for text in alerts(Accuracy().answer(study))
+    )
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.8)]}, LABELS, NAMES, teacher=right(0.9))
+    assert not any("little to distil" in text for text in alerts(Accuracy().answer(study)))
+
+
+def test_likeness_to_the_teacher():
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, LABELS, NAMES, teacher=right(0.9))
+    answer = Accuracy().answer(study)
+    assert answer.value("agreement", model="kd", seed=0) == 100.0
+    assert answer.value("agreement_gain", model="kd") == pytest.approx(10.0)
+    assert answer.value("kl_to_teacher", model="kd", seed=0) == 0
+    assert answer.value("kl_change", model="kd") < 0
+    assert any("kd agrees with teacher more often than baseline: 100.0 %" in f.text for f in answer.findings)
+
+
+def test_an_empty_class_and_a_single_class_are_told():
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, LABELS % 9, NAMES)
+    assert any('1 class of 10 has no images and cannot be judged: "c9"' in t for t in alerts(Accuracy().answer(study)))
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, torch.zeros(1000).long(), NAMES)
+    assert any('All 1,000 images are of one class, "c0"' in t for t in alerts(Accuracy().answer(study)))
+
+
+def test_nan_logits_are_named_counted_and_left_out():
+    logits = Planned({"baseline": [right(0.8)]}, LABELS, NAMES)._of(right(0.9)).clone()
+    logits[:3] = math.nan
+    study = Planned({"baseline": [right(0.8)], "kd": [logits]}, LABELS, NAMES, teacher=right(0.9))
+    answer = Accuracy().answer(study)
+    assert any(t.startswith("kd gives NaN or infinite logits for 3 of 1,000 images") for t in alerts(answer))
+    assert answer.value("top1", model="kd", seed=0) == pytest.approx(89.7)
+    assert answer.select(metric="nll", model="kd", seed=0)[0].n == 997
+    assert all(math.isfinite(row.value) for row in answer.rows)
+
+
+def test_wrong_class_counts_and_labels_are_errors():
+    with pytest.raises(ModelError, match=r"kd gives logits of shape \(1000, 12\)"):
+        Accuracy().answer(Planned({"baseline": [right(0.8)], "kd": [torch.zeros(1000, 12)]}, LABELS, NAMES))
+    with pytest.raises(DataError, match="label 9 is outside the 5 classes"):
+        Accuracy().answer(Planned({"baseline": [torch.zeros(1000, 5)]}, LABELS, NAMES[:5]))
+    with pytest.raises(ConfigError, match="margin >= 0"):
+        Accuracy(margin=-1)
+
+
+def test_the_rule_stands_in_the_notes_and_every_sentence_has_support(make_context):
+    answer = Accuracy(margin=0.5).answer(make_context(seeds=2, n=96, students=("kd", "at")))
+    assert "NO EFFECT if it holds 0 and stays within 0.5 points" in answer.notes.method
+    assert len([f for f in answer.findings if f.kind == "verdict"]) == 2
+    assert all(f.rows for f in answer.findings if f.kind != "alert")
+    for row in answer.rows:
+        if row.low is not None:
+            assert row.low <= row.value <= row.high, row
+        assert row.n
+    names = {row.metric for row in answer.rows}
+    assert {"top1", "top1_gain", "ece", "nll", "agreement", "kl_to_teacher", "class_gain"} <= names
+
+
+def test_the_answer_does_not_depend_on_chance(make_context):
+    first, second = (Accuracy().answer(make_context(n=64)) for _ in range(2))
+    assert first.rows == second.rows
