@@ -235,6 +235,41 @@ def test_inputs_made_under_inference_mode_are_welcome(resnet):
     assert not found["layer2"].is_inference()
 
 
+def test_inputs_made_under_inference_mode_are_welcome_behind_the_layer_too():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.gate(x) * x
+
+    with torch.inference_mode():
+        x = torch.tensor([[2.0, 3.0]]) * 1
+    network = Gated()
+    with torch.inference_mode(), Recorder(network, ["gate"], gradients=True) as recorder:
+        assert torch.autograd.grad(network(x).sum(), recorder["gate"])[0].tolist() == [[2.0, 3.0]]
+
+
+def test_the_layer_is_kept_though_changed_through_another_name():
+    class Aliased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.same = nn.Identity()
+
+        def forward(self, x):
+            y = x * 2
+            z = self.same(y)
+            y += 1
+            return z
+
+    for gradients in (False, True):
+        network = Aliased()
+        with Recorder(network, ["same"], gradients=gradients) as recorder:
+            network(torch.ones(2))
+        assert recorder["same"].tolist() == [2.0, 2.0]
+
+
 def test_integer_activations_are_kept_without_gradient():
     class Index(nn.Module):
         def forward(self, x):
@@ -266,6 +301,9 @@ def test_the_parts_of_torchs_own_transformer_are_called():
     output, found = record(network, x, ["layers.0.self_attn", "layers.1.linear1"])
     assert found["layers.0.self_attn"].shape == (2, 3, 8)
     assert found["layers.1.linear1"].shape == (2, 3, 16)
+    assert torch.equal(output, record(network, x, [])[0])  # the same arithmetic whether or not a layer is looked at
+    with Recorder(network, []):
+        assert not torch.backends.mha.get_fastpath_enabled()
     with torch.no_grad():
         assert torch.allclose(output, network(x), atol=1e-5)
 

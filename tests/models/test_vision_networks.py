@@ -71,6 +71,10 @@ def test_stages_maps_and_gradients(arch):
         assert set(stages) <= {stage["module"] for stage in (info if isinstance(info, list) else info.info)}
 
 
+def test_a_stem_is_no_stage_and_one_cell_no_map():
+    assert auto_layers(build("torchvision:resnet18"), torch.zeros(1, 3, 32, 32)) == ("layer1", "layer2", "layer3")
+
+
 def small_swin(**options):
     settings = {"depths": (2, 2), "embed_dim": 24, "num_heads": (2, 4)} | options
     return build("timm:swin_tiny_patch4_window7_224", **settings)
