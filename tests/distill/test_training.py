@@ -13,7 +13,8 @@ from kdlens.distill.batches import epoch_order, split
 from kdlens.distill.losses import LOSSES
 from kdlens.distill.optimizers import make_optimizer, resolve_optimizer
 from kdlens.distill.watch import TrainingDivergedError
-from kdlens.errors import ConfigError, DataError, LayerNotFoundError, ModelError, UnknownNameError
+from kdlens.errors import ConfigError, DataError, KdlensError, LayerNotFoundError, ModelError, UnknownNameError
+from kdlens.models.load import load_model
 from kdlens.models.weights import read_weights
 
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
@@ -221,6 +222,64 @@ class Overflows(nn.Module):
 def test_a_loss_that_is_no_number_stops_the_training_and_names_itself(data, make_network):
     with pytest.raises(TrainingDivergedError, match=r'term "labels" of the loss became nan in epoch 2, step 1'):
         distill(None, Overflows(make_network(4)), data, method="labels", epochs=3, batch_size=16)
+
+
+def test_weights_that_are_no_numbers_are_never_stored(data, make_network, tmp_path):
+    """The very last update can break the weights without any loss having seen it."""
+    student = make_network(4)
+
+    def spoil(event):
+        if event.kind == "step" and event.epoch == 1 and event.step == event.steps:
+            student.fc.bias.data.fill_(float("nan"))
+
+    with pytest.raises(TrainingDivergedError, match='weights "fc.bias" became NaN or infinite in epoch 2'):
+        distill(None, student, data, method="labels", epochs=2, out=tmp_path / "run", progress=spoil)
+    assert not (tmp_path / "run/student.safetensors").exists()
+    resumed = distill(None, make_network(4), data, method="labels", epochs=2, out=tmp_path / "run")
+    assert all(torch.isfinite(p).all() for p in resumed.network.parameters())
+
+
+class NoMemory(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        if self.training:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"
+            )
+        return self.network(x)
+
+
+def test_running_out_of_memory_says_what_to_do(data, make_network):
+    with pytest.raises(KdlensError, match="out of memory with batches of 32 images; choose a smaller batch_size"):
+        distill(None, NoMemory(make_network(4)), data, method="labels", epochs=1, batch_size=32)
+
+
+def test_batchnorm_over_a_single_value_says_what_to_do(make_network, make_data):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(768, 4), nn.BatchNorm1d(4), nn.Linear(4, 5))
+    with pytest.raises(ConfigError, match="every process needs at least two images"):
+        distill(None, network, make_data(4), method="labels", epochs=1, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "student", "teacher"),
+    [
+        ("at", "vit_tiny_cifar", "resnet8"),
+        ("at", "resnet8", "vit_tiny_cifar"),
+        ("fitnet", "vit_tiny_cifar", "vit_tiny_cifar"),
+        ("kd", "vit_tiny_cifar", "resnet8"),
+    ],
+)
+def test_token_networks_teach_and_learn(method, student, teacher, make_data):
+    networks = []
+    for seed, name in enumerate((teacher, student)):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            networks.append(load_model(name, classes=5))
+    result = distill(*networks, make_data(4, size=32), method=method, epochs=1)
+    assert torch.isfinite(torch.tensor(result.history[0]["loss"]))
 
 
 def test_the_history_tells_every_term_and_the_validation(data, make_network, make_data):

@@ -13,6 +13,7 @@ from kdlens.distill.augment import Augmentation
 from kdlens.distill.batches import Batches, epoch_order, fetch, shard, split, steps_per_epoch
 from kdlens.distill.evaluation import evaluate
 from kdlens.distill.events import Event, Listener
+from kdlens.distill.failures import explained_failures
 from kdlens.distill.folder import TrainingFolder
 from kdlens.distill.layout import choose_layout, set_layout
 from kdlens.distill.losses import Loss
@@ -34,7 +35,7 @@ from kdlens.distill.state import (
     under,
 )
 from kdlens.distill.teaching import Teacher
-from kdlens.distill.watch import Watch, step_numbers
+from kdlens.distill.watch import Watch, check_finite_weights, step_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,9 @@ class Trainer:
             unused = self.task.loss.unused_parameters
             self._wrapped = self.processes.synchronised(self.objective, unused_parameters=unused)
             self._tell("start")
-            while self._epoch < self.settings.epochs:
-                self._run_epoch()
+            with explained_failures(self.settings.batch_size, self.processes.count):
+                while self._epoch < self.settings.epochs:
+                    self._run_epoch()
         self._finish()
 
     def _prepare(self, until_done: contextlib.ExitStack) -> None:
@@ -190,7 +192,7 @@ class Trainer:
         self.paths.after_step()
 
     def _end_epoch(self, seconds: float) -> None:
-        self._watch.settle()
+        self._settle()
         row = {"epoch": self._epoch + 1, "lr": self._optimizer.param_groups[0]["lr"], **self._watch.means()}
         if self.task.validation is not None:
             judged = evaluate(
@@ -210,10 +212,15 @@ class Trainer:
             self.folder.save_state(self._state())
             self._save_tables(self.folder)
 
+    def _settle(self) -> None:
+        """Check what was computed before it is stored; on every process, so that a divergence stops all of them."""
+        self._watch.settle()
+        check_finite_weights(self.task.student, self._epoch)
+
     def _maybe_save(self) -> None:
         every = self.settings.save_every
         if every and self._step % every == 0 and self._step < self._steps:
-            self._watch.settle()  # on every process, so that a divergence stops all of them
+            self._settle()
             if self.folder is not None:
                 self.folder.save_state(self._state())
 

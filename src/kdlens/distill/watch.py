@@ -4,9 +4,11 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlens.errors import KdlensError
+
+ADVICE = "the last stored state is from before. Try a smaller learning rate, a warmup, or clip"
 
 
 class TrainingDivergedError(KdlensError, ArithmeticError):
@@ -44,8 +46,7 @@ class Watch:
         for term, value in zip(terms, values, strict=True):
             if not math.isfinite(value):
                 raise TrainingDivergedError(
-                    f'the term "{term}" of the loss became {value} in epoch {epoch + 1}, step {step + 1}; '
-                    "the last stored state is from before. Try a smaller learning rate, a warmup, or clip"
+                    f'the term "{term}" of the loss became {value} in epoch {epoch + 1}, step {step + 1}; {ADVICE}'
                 )
             self.sums[term] = self.sums.get(term, 0.0) + value * images
         self.last_loss = sum(values)
@@ -68,6 +69,22 @@ class Watch:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
         self.sums, self.images = dict(state["sums"]), int(state["images"])
+
+
+def check_finite_weights(network: nn.Module, epoch: int) -> None:
+    """Raise `TrainingDivergedError` when a weight is NaN or infinite; the next loss would show it too late.
+
+    Args:
+        network: the student.
+        epoch: finished epochs.
+    """
+    named = [(name, weight) for name, weight in network.named_parameters() if weight.is_floating_point()]
+    if not named:
+        return
+    finite = torch.stack([torch.isfinite(weight).all() for _, weight in named]).tolist()
+    for (name, _), fine in zip(named, finite, strict=True):
+        if not fine:
+            raise TrainingDivergedError(f'the weights "{name}" became NaN or infinite in epoch {epoch + 1}; {ADVICE}')
 
 
 def step_numbers(terms: dict[str, Tensor], logits: Tensor, labels: Tensor, share: float) -> Tensor:

@@ -4,9 +4,12 @@ import dataclasses
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from kdlens.distill.losses import LOSSES, Inputs
+from kdlens.distill.losses.kd import KD, soft_target_loss
+from kdlens.distill.losses.labels import label_term
 from kdlens.errors import ConfigError
 
 METHODS = LOSSES.names()
@@ -228,3 +231,77 @@ def test_without_a_teacher_it_says_so(name):
     loss = make_loss(name, inputs, **with_soft_targets(name))
     with pytest.raises((ConfigError, ValueError)):
         loss(dataclasses.replace(inputs, teacher_logits=None, teacher_features=()))
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class MeanOfSoftenedSquares(KD):
+    """The mean over images and classes of squared differences of probabilities: published, and nearly nothing."""
+
+    def forward(self, inputs):
+        student, teacher = (x / self.temperature for x in (inputs.student_logits, inputs.teacher_logits.detach()))
+        squares = (student.softmax(1) - teacher.softmax(1)).square().mean()
+        return {"labels": label_term(inputs), "soft_targets": self.temperature**2 * squares}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class WithoutTheSquare(KD):
+    """T^2 forgotten."""
+
+    def forward(self, inputs):
+        soft = soft_target_loss(inputs.student_logits, inputs.teacher_logits, self.temperature)
+        return {"labels": label_term(inputs), "soft_targets": soft / self.temperature**2}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class MeanOverClasses(KD):
+    """`reduction="mean"`: a hidden division by the number of classes."""
+
+    def forward(self, inputs):
+        soft = soft_target_loss(inputs.student_logits, inputs.teacher_logits, self.temperature)
+        return {"labels": label_term(inputs), "soft_targets": soft / inputs.student_logits.shape[1]}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class SumOverImages(KD):
+    """A sum where a mean belongs."""
+
+    def forward(self, inputs):
+        soft = soft_target_loss(inputs.student_logits, inputs.teacher_logits, self.temperature)
+        return {"labels": label_term(inputs), "soft_targets": soft * len(inputs.labels)}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class TeacherLearns(KD):
+    """The teacher's gradient not cut off."""
+
+    def forward(self, inputs):
+        gap = (inputs.student_logits - inputs.teacher_logits).square().sum(1).mean()
+        return {"labels": label_term(inputs), "soft_targets": gap}
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class ProbabilitiesForLogarithms(KD):
+    """Probabilities given where log-probabilities belong, teacher and student swapped."""
+
+    def forward(self, inputs):
+        teacher = inputs.teacher_logits.detach().softmax(1)
+        soft = F.kl_div(teacher, inputs.student_logits.softmax(1), reduction="batchmean")
+        return {"labels": label_term(inputs), "soft_targets": soft}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "check"),
+    [
+        (MeanOfSoftenedSquares, test_the_gradient_keeps_its_size_when_the_temperature_rises),
+        (MeanOfSoftenedSquares, test_classes_that_nobody_believes_in_change_nothing),
+        (WithoutTheSquare, test_the_gradient_keeps_its_size_when_the_temperature_rises),
+        (MeanOverClasses, test_classes_that_nobody_believes_in_change_nothing),
+        (SumOverImages, test_a_batch_twice_as_large_weighs_the_same),
+        (TeacherLearns, test_no_gradient_reaches_the_teacher),
+        (ProbabilitiesForLogarithms, test_nothing_to_learn_where_student_equals_teacher),
+    ],
+)
+def test_the_contract_catches_published_mistakes(wrong, check, monkeypatch):
+    monkeypatch.setitem(LOSSES._loaded, "wrong", wrong)
+    with pytest.raises(AssertionError):
+        check("wrong")
