@@ -232,7 +232,7 @@ def test_weights_that_are_no_numbers_are_never_stored(data, make_network, tmp_pa
         if event.kind == "step" and event.epoch == 1 and event.step == event.steps:
             student.fc.bias.data.fill_(float("nan"))
 
-    with pytest.raises(TrainingDivergedError, match='weights "fc.bias" became NaN or infinite in epoch 2'):
+    with pytest.raises(TrainingDivergedError, match=r'weights "fc.bias" became NaN or infinite in epoch 2'):
         distill(None, student, data, method="labels", epochs=2, out=tmp_path / "run", progress=spoil)
     assert not (tmp_path / "run/student.safetensors").exists()
     resumed = distill(None, make_network(4), data, method="labels", epochs=2, out=tmp_path / "run")

@@ -141,11 +141,10 @@ def test_a_batch_twice_as_large_weighs_the_same(name):
         assert doubled[term].item() == pytest.approx(value.item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", METHODS)
+# smoothing spreads over all classes by definition
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "label-smoothing"])
 def test_classes_that_nobody_believes_in_change_nothing(name):
     """A hidden division by the number of classes would show: 93 classes of probability 0 are added to 7."""
-    if name == "label-smoothing":
-        pytest.skip("smoothing spreads over all classes by definition")
     inputs = make_inputs()
     loss = make_loss(name, inputs, **with_soft_targets(name))
 
