@@ -167,3 +167,17 @@ def test_reading_does_not_disturb_either(awkward, picture):
         with pytest.raises(LayerShapeError):
             recorder[layer]
     assert picture(awkward) == before
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_random_states_of_a_gpu_come_back():
+    class AlwaysDropping(nn.Linear):
+        def forward(self, x):
+            return nn.functional.dropout(super().forward(x), training=True)
+
+    network = nn.Sequential(AlwaysDropping(8, 8)).cuda()
+    before = torch.cuda.get_rng_state()
+    _, found = record(network, torch.ones(4, 8, device="cuda"), ["0"])
+    assert found["0"].is_cuda
+    assert torch.equal(torch.cuda.get_rng_state(), before)
