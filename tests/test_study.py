@@ -150,7 +150,7 @@ def test_several_students_and_seeds(networks, images):
 
 
 def test_a_failing_question_does_not_cost_the_others(networks, images, monkeypatch):
-    from kdlens.questions.accuracy import Accuracy
+    from kdlens.questions.accuracy.question import Accuracy
 
     def broken(self, context):
         raise RuntimeError("a bug")
@@ -165,11 +165,11 @@ def test_a_failing_question_does_not_cost_the_others(networks, images, monkeypat
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (("reliance]", "reliancee]"), UnknownNameError, 'unknown question "reliancee"; did you mean "reliance"?'),
+        (("reliance]", "reliancee]"), UnknownNameError, 'unknown question "reliancee"; did you mean "reliance" or'),
         (("gallery: 6", "galery: 6"), ConfigError, 'question "unicam" has no option "galery"; did you mean "gallery"?'),
         (("seed: 1", "seed: 1\nlayers: [layer5]"), LayerNotFoundError, 'layer "layer5" not found'),
         (("student.safetensors", "nowhere.safetensors"), ModelError, "nowhere.safetensors"),
-        (("zoo:cnn16", "zoo:cnn17"), KdlensError, "cnn17"),
+        (("zoo:cnn16", "zoo:cnnn16"), UnknownNameError, 'did you mean "cnn16"'),
         (("zoo:cnn16", "nets.py:build"), KdlensError, "--allow-code"),
         (("split: test", "split: tset"), KdlensError, "tset"),
         (("bias: 0.0", "biass: 0.0"), KdlensError, "biass"),

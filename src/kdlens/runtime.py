@@ -36,7 +36,8 @@ class Runtime:
     def __init__(self, device: str = "auto", batch_size: int | None = None) -> None:
         from accelerate import PartialState
 
-        self._state = PartialState(cpu=device == "cpu")
+        on_cpu = device == "cpu" or not torch.accelerator.is_available()  # else several CPU processes stay strangers
+        self._state = PartialState(cpu=on_cpu)
         self.device = self._state.device if device == "auto" else torch.device(device)
         self.batch_size = batch_size
 
