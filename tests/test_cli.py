@@ -1,13 +1,13 @@
 import json
 
-import kdlens
 import pytest
 import torch
-from kdlens.cli import app
-from kdlens.models.weights import save_weights
 from typer.testing import CliRunner
 
+import kdlens
+from kdlens.cli import app
 from kdlens.config import StudyConfig, load_yaml
+from kdlens.models.weights import save_weights
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import sys
 import textwrap
 from pathlib import Path
 
-import kdlens
 import pytest
+
+import kdlens
 
 SOURCE = Path(kdlens.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -18,11 +19,12 @@ FLOORS = {  # a part may import parts on lower floors, and its own
     "demo": 6,
     "study": 5,
     "workbench": 4,
+    "checks": 4,
     "questions": 3,
-    "checks": 3,
     "training": 3,
     "report": 3,
     "runtime": 2,
+    "processes": 1,
     "models": 2,
     "data": 2,
     "stats": 1,

@@ -8,9 +8,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_known():
     registry = Registry("method", {"labels": "builtins:int", "label-smoothing": "builtins:str"})
     with pytest.raises(UnknownNameError) as caught:
         registry["label"]
-    assert str(caught.value) == (
-        'unknown method "label"; did you mean "labels"? Known: label-smoothing, labels'
-    )
+    assert str(caught.value) == ('unknown method "label"; did you mean "labels"? Known: label-smoothing, labels')
 
 
 def test_registered_by_decorator_and_never_replaced():

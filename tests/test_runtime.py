@@ -50,21 +50,21 @@ def test_other_errors_are_not_swallowed(runtime):
 
 
 def test_shards_are_contiguous_and_cover_everything(runtime, monkeypatch):
-    class State:
-        num_processes = 4
+    class Four:
+        count = 4
 
     items = torch.arange(10)
     parts = []
     for rank in range(4):
-        State.process_index = rank
-        monkeypatch.setattr(runtime, "_state", State)
+        Four.rank = rank
+        monkeypatch.setattr(runtime, "processes", Four)
         parts.append(runtime.shard(items))
     assert torch.equal(torch.cat(parts), items)
     assert {len(part) for part in parts} == {2, 3}
 
 
 def test_a_larger_image_gets_a_smaller_batch(monkeypatch):
-    monkeypatch.setattr("kdlens.runtime._free_bytes", lambda device: 40_000_000)
+    monkeypatch.setattr("kdlens.runtime.free_bytes", lambda device: 40_000_000)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(inplace=True))
     small, large = (estimate_batch_size(net, torch.zeros(1, 3, side, side)) for side in (32, 128))
     assert large < small

@@ -7,9 +7,10 @@ import sys
 import textwrap
 import time
 
-import kdlens
 import pytest
 import torch
+
+import kdlens
 from kdlens.errors import ConfigError, KdlensError, LayerNotFoundError, ModelError, UnknownNameError, UnsafeFileError
 from kdlens.models.weights import save_weights
 from kdlens.study import explain_file, report_from_folder, study_from_file
@@ -106,7 +107,9 @@ def test_the_same_seed_gives_the_same_answers_for_any_batch_size(networks, image
         for a, b in zip(one[question].rows, other[question].rows, strict=True):
             assert (a.metric, a.model, a.layer, a.n) == (b.metric, b.model, b.layer, b.n)
             assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True)
-    maps = [(one["unicam"].arrays[name], other["unicam"].arrays[name]) for name in one["unicam"].arrays if "map" in name]
+    maps = [
+        (one["unicam"].arrays[name], other["unicam"].arrays[name]) for name in one["unicam"].arrays if "map" in name
+    ]
     assert maps
     for a, b in maps:
         torch.testing.assert_close(torch.from_numpy(a), torch.from_numpy(b), atol=1e-4, rtol=1e-3)
@@ -199,7 +202,9 @@ def test_a_hostile_checkpoint_does_not_run(folder, tmp_path):
 
 
 def test_code_runs_only_when_allowed(folder):
-    (folder / "nets.py").write_text("import kdlens\ndef build(num_classes=10):\n    return kdlens.load_model('zoo:cnn8')\n")
+    (folder / "nets.py").write_text(
+        "import kdlens\ndef build(num_classes=10):\n    return kdlens.load_model('zoo:cnn8')\n"
+    )
     (folder / "study.yaml").write_text(STUDY.replace('arch: "zoo:cnn8"', 'arch: "nets.py:build"'))
     with pytest.raises(KdlensError, match="--allow-code"):
         study_from_file(folder / "study.yaml")
@@ -258,7 +263,11 @@ def test_two_processes_give_the_answers_of_one(folder):
             assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True)
         for name, array in one[question].arrays.items():
             torch.testing.assert_close(
-                torch.from_numpy(array), torch.from_numpy(two[question].arrays[name]), atol=1e-4, rtol=1e-3, equal_nan=True
+                torch.from_numpy(array),
+                torch.from_numpy(two[question].arrays[name]),
+                atol=1e-4,
+                rtol=1e-3,
+                equal_nan=True,
             )
 
 

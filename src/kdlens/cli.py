@@ -78,8 +78,8 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train or distil the network that CONFIG (a yaml file) describes; a killed run continues where it stopped."""
-    from kdlens.distill.progress import progress_bars
-    from kdlens.distill.run import train_from_config
+    from kdlens.training.progress import progress_bars
+    from kdlens.training.run import train_from_config
 
     with _errors(), progress_bars(quiet=quiet) as progress:
         train_from_config(config, out, allow_code=allow_code, progress=progress)
@@ -122,18 +122,20 @@ def layers(
         rows = describe(network, example)
     width = max(len(row.name) for row in rows)
     for row in rows:
-        mark = "*" if row.name in chosen else " "
+        calls = [row.name] if row.calls < 2 else [f"{row.name}#{call}" for call in range(row.calls)]
+        mark = "*" if chosen.intersection(calls) else " "
         shape = "x".join(map(str, row.shape)) if row.shape else "-"
-        typer.echo(f"{mark} {row.name:<{width}}  {row.kind:<20} {shape}")
+        often = f"  called {row.calls} times: {calls[0]} to {calls[-1]}" if row.calls > 1 else ""
+        typer.echo(f"{mark} {row.name:<{width}}  {row.kind:<20} {shape}{often}")
 
 
 @app.command()
 def methods() -> None:
     """List what is known by name: questions, distillation methods, datasets and networks."""
     from kdlens.data import DATASETS
-    from kdlens.distill.losses import LOSSES
     from kdlens.models.zoo import ZOO
     from kdlens.questions import QUESTIONS
+    from kdlens.training.losses import LOSSES
 
     for title, registry in (
         ("questions", QUESTIONS),

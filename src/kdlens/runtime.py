@@ -5,14 +5,13 @@ computed from them afterwards is computed alike everywhere. Launch with `torchru
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdlens.errors import KdlensError
-
-T = TypeVar("T")
+from kdlens.processes import Processes
 
 MEMORY_SHARE = 0.6
 """Share of the free memory a pass may plan with; the rest is the operating system's and the user's."""
@@ -34,38 +33,13 @@ class Runtime:
     """
 
     def __init__(self, device: str = "auto", batch_size: int | None = None) -> None:
-        from accelerate import PartialState
-
-        on_cpu = device == "cpu" or not torch.accelerator.is_available()  # else several CPU processes stay strangers
-        self._state = PartialState(cpu=on_cpu)
-        self.device = self._state.device if device == "auto" else torch.device(device)
+        self.processes = Processes(device)
+        self.device = self.processes.device
         self.batch_size = batch_size
-
-    @property
-    def processes(self) -> int:
-        """Number of processes."""
-        return int(self._state.num_processes)
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes files and talks to the person."""
-        return bool(self._state.is_main_process)
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        self._state.wait_for_everyone()
-
-    def share(self, thing: T) -> T:
-        """Return the first process's `thing` on every process."""
-        if self.processes == 1:
-            return thing
-        from accelerate.utils import broadcast_object_list
-
-        return cast(T, broadcast_object_list([thing])[0])
 
     def shard(self, items: Tensor) -> Tensor:
         """Return this process's contiguous part of `items`; parts differ by at most one item."""
-        rank, count, n = self._state.process_index, self.processes, len(items)
+        rank, count, n = self.processes.rank, self.processes.count, len(items)
         return items[rank * n // count : (rank + 1) * n // count]
 
     def over(
@@ -84,7 +58,7 @@ class Runtime:
         return _join(self._gather(_batched(self.shard(items), function, batch_size)))
 
     def _gather(self, pieces: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        if self.processes == 1:
+        if self.processes.count == 1:
             return pieces
         from accelerate.utils import gather_object
 
@@ -143,7 +117,7 @@ def estimate_batch_size(network: nn.Module, example: Tensor) -> int:
     seen = _CountBytes(network, leaves)
     with seen:
         record(network, example, ())
-    fits = int(MEMORY_SHARE * _free_bytes(example.device) / max(1, seen.total + example.nbytes))
+    fits = int(MEMORY_SHARE * free_bytes(example.device) / max(1, seen.total + example.nbytes))
     return max(1, min(LARGEST_BATCH, 1 << max(0, fits.bit_length() - 1)))
 
 
@@ -168,7 +142,8 @@ class _CountBytes:
             self.total += output.nbytes
 
 
-def _free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that nothing uses, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil

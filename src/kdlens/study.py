@@ -96,7 +96,7 @@ class Study:
         self.images = images
         self.title = title
         self.source = source
-        self.folder = RunFolder(out) if out is not None and self.runtime.is_main else None
+        self.folder = RunFolder(out) if out is not None and self.runtime.processes.is_main else None
         for network in networks:
             network.module.to(self.runtime.device)
         subjects = [self._subject(network, layers) for network in networks]
@@ -122,13 +122,15 @@ class Study:
         report = Report(answers, self._meta(alerts, failed))
         if self.folder is not None:
             self._write(report)
-        self.runtime.wait()
+        self.runtime.processes.wait()
         return report
 
     def _answer(self, question: Any, common: dict[str, Any]) -> Answer:
         fingerprint = fingerprint_of({**common, "question": question.name, "options": asdict(question)})
         stored = self.folder.load_answer(question.name, fingerprint) if self.folder else None
-        stored = self.runtime.share(stored)  # only the first process sees the folder, and all must do the same
+        stored = self.runtime.processes.share(
+            stored
+        )  # only the first process sees the folder, and all must do the same
         if stored is not None:
             self.workbench.progress(f"{question.name}: unchanged, taken from the run folder")
             return stored
@@ -180,7 +182,7 @@ class Study:
         return Meta(
             title=self.title or f"What did {' and '.join(students)} learn?",
             command=command_line(),
-            environment=environment(device=str(self.runtime.device), processes=self.runtime.processes),
+            environment=environment(device=str(self.runtime.device), processes=self.runtime.processes.count),
             study=self.source,
             models=cards,
             data=data,

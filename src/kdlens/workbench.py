@@ -114,7 +114,7 @@ class Workbench:
 
     def progress(self, text: str) -> None:
         """Tell the person what is being done; only the first process speaks."""
-        if self.runtime.is_main:
+        if self.runtime.processes.is_main:
             self._say(text)
 
     def _pass(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from kdlens.checks.loss_probe import probe
-from kdlens.distill.losses.kd import soft_target_loss
+from kdlens.training.losses.kd import soft_target_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 

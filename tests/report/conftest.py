@@ -267,7 +267,7 @@ def reliance(students, *, seeds=1):
     """Three versions of the images."""
     rng = np.random.default_rng(4)
     answer = Answer("reliance", Notes("Does it look at the object or at the background?", "The background is swapped."))
-    told = {"teacher": (91, 89, 14), "baseline": (74, 41, 48), **{s: (79, 68, 25) for s in students}}
+    told = {"teacher": (91, 89, 14), "baseline": (74, 41, 48), **dict.fromkeys(students, (79, 68, 25))}
     for name, values in told.items():
         n = 1 if name == "teacher" else seeds
         for metric, value in zip(
