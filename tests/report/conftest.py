@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kdlens.answer import Answer, Notes, Row
 from kdlens.report import DataCard, Meta, ModelCard, Report
 
+VOID = {"meta", "img", "input", "br", "hr", "link"}
 CLASSES = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 HOSTILE = (
@@ -332,6 +334,47 @@ def build_report(
     ]
     told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)
     return Report({answer.question: answer for answer in found}, told)
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and the text of scripts and styles."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.text, self._open = [], {}, []
+        self.unclosed = []
+        self.feed(html)
+        self.close()
+        assert not self._open, f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), f"attribute given twice: {attrs}"
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data):
+        if self._open:
+            self.text.setdefault(self._open[-1], []).append(data)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def ids(self):
+        return [attributes["id"] for _, attributes in self.elements if "id" in attributes]
+
+
+@pytest.fixture(scope="session")
+def parse() -> type[Page]:
+    """Reads a page with an ordinary parser; see `Page`."""
+    return Page
 
 
 @pytest.fixture(scope="session")

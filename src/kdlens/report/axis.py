@@ -29,7 +29,7 @@ class Axis:
 
         Example:
             >>> Axis.over([0.3, 4.1, None], include=[0.0])
-            Axis(low=0.0, high=5.0, ticks=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0))
+            Axis(low=0.0, high=6.0, ticks=(0.0, 2.0, 4.0, 6.0))
         """
         found = [float(value) for value in (*values, *include) if value is not None and known(value)]
         low, high = (min(found), max(found)) if found else (0.0, 1.0)

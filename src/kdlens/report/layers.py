@@ -25,6 +25,14 @@ class Line:
     points: Sequence[Measured]
 
 
+def lines_of(name: str, css: str, found: Sequence[Measured]) -> list[Line]:
+    """One line of some numbers; one for every seed where the seeds stand apart."""
+    seeds = dict.fromkeys(m.row.seed if m.apart else None for m in found)
+    if len(seeds) < 2:
+        return [Line(name, css, found)]
+    return [Line(f"{name} (seed {seed})", css, [m for m in found if m.row.seed == seed]) for seed in seeds]
+
+
 def layer_chart(
     lines: Sequence[Line], *, title: str, note: str = "", include: Sequence[float] = (0.0,), axis: Axis | None = None
 ) -> Chart | None:

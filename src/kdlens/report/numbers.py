@@ -80,11 +80,11 @@ def interval_text(low: float | None, high: float | None, unit: str = "", *, sign
 
 
 def with_unit(text: str, unit: str) -> str:
-    """A number's text with its unit, where it has one.
+    r"""A number's text with its unit, where it has one.
 
     Example:
-        >>> with_unit("91.5", "%"), with_unit("–", "%"), with_unit("0.4", "")
-        ('91.5 %', '–', '0.4')
+        >>> with_unit("91.5", "%"), with_unit(MISSING, "%"), with_unit("0.4", "")
+        ('91.5\xa0%', '–', '0.4')
     """
     return f"{text}\N{NO-BREAK SPACE}{unit}" if unit and text != MISSING else text
 

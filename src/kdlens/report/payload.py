@@ -15,7 +15,7 @@ _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", 
 
 def report_dict(answers: Mapping[str, Answer], meta: Meta) -> dict[str, Any]:
     """Everything but the arrays as plain values: meta, and for every question notes, rows and findings."""
-    return {"meta": meta.to_dict(), "answers": {name: answer_dict(answer) for name, answer in answers.items()}}
+    return {"meta": _plain(meta.to_dict()), "answers": {name: answer_dict(answer) for name, answer in answers.items()}}
 
 
 def answer_dict(answer: Answer) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def embedded_json(content: Any) -> Markup:
 
     Example:
         >>> print(embedded_json({"name": "</script>", "x": float("nan")}))
-        {"name":"\\u003c/script\\u003e","x":null}
+        {"name":"\u003c/script\u003e","x":null}
     """
     text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup("".join(_UNSAFE.get(letter, letter) for letter in text))  # noqa: S704 - escaped here

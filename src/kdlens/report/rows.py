@@ -17,18 +17,19 @@ class Measured:
         index: its place in the table.
         seeds: the rows of the single seeds, if there are several.
         null: lower and upper end of what chance gives, where the answer has a row for it.
+        apart: whether this is one of several seeds for which there is no number over seeds.
     """
 
     row: Row
     index: int
     seeds: tuple[Row, ...] = ()
     null: tuple[float, float] | None = None
+    apart: bool = False
 
     @property
     def label(self) -> str:
-        """The network's name; with its seed where there is no number over seeds."""
-        several = len(self.seeds) > 1 and self.row.seed is not None
-        return f"{self.row.model} (seed {self.row.seed})" if several else self.row.model
+        """The network's name; with its seed where the seeds stand apart."""
+        return f"{self.row.model} (seed {self.row.seed})" if self.apart else self.row.model
 
 
 def measured(answer: Answer, *metrics: str) -> list[Measured]:
@@ -55,9 +56,10 @@ def measured(answer: Answer, *metrics: str) -> list[Measured]:
 def _joined(rows: Sequence[tuple[int, Row]], band: tuple[float, float] | None) -> list[Measured]:
     """One number over seeds; without such a row, one for every seed."""
     seeds = tuple(row for _, row in rows if row.seed is not None)
-    shown = seeds if len(seeds) > 1 else ()
     over = [(index, row) for index, row in rows if row.seed is None]
-    return [Measured(row, index, shown if over else (), band) for index, row in over[:1] or rows]
+    if over:
+        return [Measured(row, index, seeds if len(seeds) > 1 else (), band) for index, row in over[:1]]
+    return [Measured(row, index, (), band, apart=len(rows) > 1) for index, row in rows]
 
 
 def _identity(row: Row) -> Identity:

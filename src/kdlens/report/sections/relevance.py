@@ -1,11 +1,12 @@
 """FSS and RS, layer by layer, one row of drawings a student."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kdlens.answer import Answer
 from kdlens.report.axis import Axis
-from kdlens.report.blocks import Block, Chart, Grid, Picker
-from kdlens.report.layers import Line, layer_chart
+from kdlens.report.blocks import Block, Grid, Picker
+from kdlens.report.layers import Line, layer_chart, lines_of
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.sections.generic import generic_blocks
 from kdlens.report.setting import Setting
@@ -16,66 +17,68 @@ RS_NOTE = "How far the arrangement of the images follows their classes."
 UNIQUE_NOTE = "Relevance of what only the student has (distilled) and of what only the baseline has (residual)."
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One drawing by layer before it is drawn; `axis` is shared by all students."""
+
+    title: str
+    note: str
+    lines: Sequence[Line]
+    axis: Axis
+
+
 def relevance_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     """Likeness, relevance, and relevance of what is unique, on axes that all students share."""
     students = setting.students(answer)
+    name = f"{setting.anchors.get(answer.question, 'relevance')}-student"
+    found = panels(answer, setting)
+    return picked_charts(name, students, [found[s] for s in students]) or generic_blocks(answer, setting)
+
+
+def picked_charts(name: str, students: Sequence[str], found: Sequence[Sequence[Panel]]) -> Sequence[Block]:
+    """One row of drawings a student, of which a reader may pick; empty where there is nothing to draw."""
+    grids = []
+    for place, (student, of_student) in enumerate(zip(students, found, strict=True)):
+        charts = [layer_chart(p.lines, title=p.title, note=p.note, axis=p.axis) for p in of_student]
+        shown = tuple(chart for chart in charts if chart)
+        if shown:
+            grids.append(Grid(title=student if len(students) > 1 else "", student=place, blocks=shown))
+    return (Picker(name=name, students=tuple(students), blocks=tuple(grids)),) if grids else ()
+
+
+def panels(answer: Answer, setting: Setting) -> dict[str, list[Panel]]:
+    """What is drawn for every student."""
     fss, rs = measured(answer, "fss"), measured(answer, "rs_layer")
     unique = measured(answer, "rs_distilled", "rs_residual")
     axes = [axis_of(found, include=(0.0,)) for found in (fss, rs, unique)]
-    grids = [
-        Grid(
-            title=student if len(students) > 1 else "",
-            student=place,
-            blocks=tuple(block for block in _student(student, fss, rs, unique, axes, setting) if block),
-        )
-        for place, student in enumerate(students)
-    ]
-    grids = [grid for grid in grids if grid.blocks]
-    if not grids:
-        return generic_blocks(answer, setting)
-    name = f"{setting.anchors.get(answer.question, 'relevance')}-student"
-    return (Picker(name=name, students=tuple(students), blocks=tuple(grids)),)
-
-
-def _student(
-    student: str,
-    fss: Sequence[Measured],
-    rs: Sequence[Measured],
-    unique: Sequence[Measured],
-    axes: Sequence[Axis],
-    setting: Setting,
-) -> list[Chart | None]:
-    own = only(unique, model=student)
-    baseline = next((m.row.compared_with for m in own), "baseline")
-    roles = {setting.role(m.row.model): m.row.model for m in rs}
-    teacher = roles.get("teacher", "teacher")
-    lines = [
-        Line(student, "student", only(rs, model=student)),
-        Line(teacher, "teacher", only(rs, model=teacher)),
-        Line(baseline, "baseline", only(rs, model=baseline)),
-    ]
-    alike = _likeness(student, baseline, fss, setting)
-    return [
-        layer_chart(alike, title="Feature similarity", note=FSS_NOTE, axis=axes[0]),
-        layer_chart(lines, title="Relevance to the classes", note=RS_NOTE, axis=axes[1]),
-        layer_chart(unique_lines(own), title="Relevance of what is unique", note=UNIQUE_NOTE, axis=axes[2]),
-    ]
+    teacher = next((m.row.model for m in rs if setting.role(m.row.model) == "teacher"), "teacher")
+    drawn = {}
+    for student in setting.students(answer):
+        own = only(unique, model=student)
+        baseline = next((m.row.compared_with for m in own), "baseline")
+        names = ((student, "student"), (teacher, "teacher"), (baseline, "baseline"))
+        plain = [line for name, css in names for line in lines_of(name, css, only(rs, model=name))]
+        drawn[student] = [
+            Panel("Feature similarity", FSS_NOTE, _likeness(student, baseline, fss, setting), axes[0]),
+            Panel("Relevance to the classes", RS_NOTE, plain, axes[1]),
+            Panel("Relevance of what is unique", UNIQUE_NOTE, unique_lines(own), axes[2]),
+        ]
+    return drawn
 
 
 def _likeness(student: str, baseline: str, fss: Sequence[Measured], setting: Setting) -> list[Line]:
     """Who is like whom: the student and the baseline like the teacher, the student like the baseline."""
     found = [m for m in fss if m.row.model in (student, baseline)]
     pairs = dict.fromkeys((m.row.model, m.row.compared_with) for m in found)
-    lines = []
+    lines: list[Line] = []
     for model, other in pairs:
         to_teacher = setting.role(other) == "teacher"
         css = ("student" if model == student else "baseline") if to_teacher else "other"
-        lines.append(Line(f"{model} and {other}", css, only(found, model=model, compared_with=other)))
+        lines += lines_of(f"{model} and {other}", css, only(found, model=model, compared_with=other))
     return sorted(lines, key=lambda line: ("student", "baseline", "other").index(line.css))
 
 
 def unique_lines(found: Sequence[Measured]) -> list[Line]:
     """The lines of a measure's `_distilled` and `_residual` halves."""
-    return [
-        Line(half, half, [m for m in found if m.row.metric.endswith(f"_{half}")]) for half in ("distilled", "residual")
-    ]
+    halves = {half: [m for m in found if m.row.metric.endswith(f"_{half}")] for half in ("distilled", "residual")}
+    return [line for half, of_half in halves.items() for line in lines_of(half, half, of_half)]

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from kdlens.answer import Answer
-from kdlens.report.blocks import Block, Chart, Grid, Picker, Text
+from kdlens.report.blocks import Block, Picker, Text
 from kdlens.report.gallery import gallery_of
-from kdlens.report.layers import layer_chart
 from kdlens.report.rows import Measured, measured, only
-from kdlens.report.sections.relevance import UNIQUE_NOTE, unique_lines
+from kdlens.report.sections.relevance import UNIQUE_NOTE, Panel, picked_charts, unique_lines
 from kdlens.report.setting import Setting
 from kdlens.report.strips import axis_of, strip
 
@@ -18,7 +17,7 @@ _HALVES = ("teacher", "student", "distilled", "residual", "baseline")
 
 def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     """The gallery first, then the numbers behind it."""
-    blocks: list[Block | None] = []
+    blocks: list[Block] = []
     gallery = gallery_of(answer, setting)
     anchor = setting.anchors.get(answer.question, "unicam")
     if gallery is None:
@@ -26,8 +25,8 @@ def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     else:
         students = gallery.students
         blocks.append(Picker(name=f"{anchor}-gallery", students=students, blocks=(gallery,), everyone=False))
-    blocks += [_on_object(answer, setting), _by_layer(answer, setting, f"{anchor}-student")]
-    return [block for block in blocks if block is not None]
+    on_object = _on_object(answer, setting)
+    return [*blocks, *((on_object,) if on_object else ()), *_by_layer(answer, setting, f"{anchor}-student")]
 
 
 def _on_object(answer: Answer, setting: Setting) -> Block | None:
@@ -54,21 +53,18 @@ def _on_object(answer: Answer, setting: Setting) -> Block | None:
     )
 
 
-def _by_layer(answer: Answer, setting: Setting, name: str) -> Block | None:
+def _by_layer(answer: Answer, setting: Setting, name: str) -> Sequence[Block]:
     students = setting.students(answer)
     fraction = measured(answer, "unique_fraction_distilled", "unique_fraction_residual")
     relevance = measured(answer, "relevance_distilled", "relevance_residual")
     axes = [axis_of(found, include=(0.0,)) for found in (fraction, relevance)]
-    grids = []
-    for place, student in enumerate(students):
-        charts: list[Chart | None] = [
-            layer_chart(unique_lines(only(found, model=student)), title=title, note=note, axis=axis)
-            for found, title, note, axis in (
-                (fraction, "Unique fraction", FRACTION_NOTE, axes[0]),
-                (relevance, "Relevance of what is unique, R*", UNIQUE_NOTE, axes[1]),
-            )
+    found = [
+        [
+            Panel("Unique fraction", FRACTION_NOTE, unique_lines(only(fraction, model=student)), axes[0]),
+            Panel(
+                "Relevance of what is unique, R*", UNIQUE_NOTE, unique_lines(only(relevance, model=student)), axes[1]
+            ),
         ]
-        shown = tuple(chart for chart in charts if chart)
-        if shown:
-            grids.append(Grid(title=student if len(students) > 1 else "", blocks=shown, student=place))
-    return Picker(name=name, students=tuple(students), blocks=tuple(grids)) if grids else None
+        for student in students
+    ]
+    return picked_charts(name, students, found)
