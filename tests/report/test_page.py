@@ -17,8 +17,8 @@ from kdlens.report.setting import LEVELS
 
 TAGS = set(
     """meta img input html head title style body a header nav main footer section article div p span h1 h2 h3 h4 ol ul
-    li dl dt dd button fieldset legend label select option table caption thead tbody tfoot tr th td figure figcaption details
-    summary pre code bdi time script svg g line rect circle path text use defs""".split()  # noqa: SIM905
+    li dl dt dd button fieldset legend label select option table caption thead tbody tfoot tr th td figure figcaption
+    details summary pre code bdi time script svg g line rect circle path text use defs""".split()  # noqa: SIM905
 )
 ATTRIBUTES = set(
     """lang charset http-equiv content name class href id tabindex type aria-pressed aria-label aria-labelledby
