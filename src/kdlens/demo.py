@@ -48,7 +48,7 @@ _STUDENT: dict[str, Any] = {"arch": "zoo:cnn8", "bias": SHORTCUT, "epochs": 6, "
 _KD: dict[str, Any] = {"temperature": 2.0, "alpha": 0.9}
 
 RECIPES = (
-    Recipe("teacher", "zoo:cnn32", bias=0.0, epochs=8),
+    Recipe("teacher", "zoo:cnn24", bias=0.0, epochs=8),
     Recipe("shortcut-teacher", "zoo:cnn16", bias=1.0, epochs=2),
     Recipe("baseline", **_STUDENT),
     Recipe("kd", **_STUDENT, teacher="teacher", options=_KD),
@@ -62,7 +62,7 @@ seed: {seed}
 data: {{name: fashion-scenes, split: test, bias: 0.25, seed: {seed}}}
 models:
   teacher:
-    arch: zoo:cnn32
+    arch: zoo:cnn24
     weights: models/teacher-{seed}.safetensors
   baseline:
     arch: zoo:cnn8

@@ -12,31 +12,31 @@ FEW_IMAGES = 32
 
 
 def say_knowledge(answer: Answer, student: str) -> None:
-    """The verdict on one student, and which direction says more about the labels."""
+    """What one student has of its own, and which direction says more about the labels."""
     index, best = _best(answer, student)
     beyond = f"what {student} has beyond {best.compared_with}"
     unique_at, unique = _find(answer, "unique_fraction_distilled", student, best.layer)
     share = f"{number(100 * unique.value)} %{_percents(unique)} of its features' geometry is its own"
     if math.isnan(best.value):
         text = f"{student} has nothing that {best.compared_with} has not: their features are the same up to rounding."
-        answer.say(text, rows=[index, unique_at], kind="verdict")
+        answer.say(text, rows=[index, unique_at])
         return
     evidence = f"R* = {_value(best)} at {best.layer}, {p_value(best.p)}, {counted(best.n or 0, 'image')}"
     if unique.value < HARDLY_UNIQUE:
         text = f"{student} and {best.compared_with} hardly differ: only {share} ({evidence})."
-        answer.say(text, rows=[unique_at, index], kind="verdict")
+        answer.say(text, rows=[unique_at, index])
     elif best.p is not None and best.p <= SIGNIFICANT and (best.low or 0.0) >= 0:
         text = f"{beyond[0].upper()}{beyond[1:]} is about the task ({evidence}); {share}."
-        answer.say(text, rows=[index, unique_at], kind="verdict", tone="good")
+        answer.say(text, rows=[index, unique_at], tone="good")
     elif best.p is not None and best.p <= SIGNIFICANT:
         text = (
             f"{beyond[0].upper()}{beyond[1:]} is about the task in these networks, but they vary too much to say so of "
             f"others trained alike ({evidence}); {share}."
         )
-        answer.say(text, rows=[index, unique_at], kind="verdict")
+        answer.say(text, rows=[index, unique_at])
     else:
         text = f"At no layer is {beyond} about the labels beyond chance (largest {evidence}); {share}."
-        answer.say(text, rows=[index, unique_at], kind="verdict")
+        answer.say(text, rows=[index, unique_at])
     _say_directions(answer, student, index, best)
 
 
