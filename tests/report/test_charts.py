@@ -23,7 +23,11 @@ def test_an_axis_holds_its_values_between_round_ticks(values):
     axis = Axis.over(values)
     finite = [v for v in values if v is not None and v == v]
     assert all(axis.low - 1e-6 <= v <= axis.high + 1e-6 for v in finite)
-    assert 2 <= len(axis.ticks) <= 8
+    assert 2 <= len(axis.ticks) <= 6
+    assert all(
+        axis.low <= tick <= axis.high or abs(tick - axis.low) < 1e-6 * step
+        for tick, step in zip(axis.ticks, itertools.repeat(axis.high - axis.low))
+    )
     steps = [b - a for a, b in itertools.pairwise(axis.ticks)]
     assert max(steps) == pytest.approx(min(steps), rel=1e-6)
     assert all(0 <= share <= 1 for share, _ in axis.labels())
@@ -39,9 +43,19 @@ def test_an_axis_keeps_order(a, b):
 
 
 def test_ticks_have_the_digits_they_need():
-    assert [text for _, text in Axis.over([0, 10]).labels()] == ["0.0", "2.5", "5.0", "7.5", "10.0"]
-    assert [text for _, text in Axis.over([-0.5, 0.5], ticks=3).labels()] == [f"{MINUS}0.5", "0.0", "0.5"]
-    assert [text for _, text in Axis.over([0, 7.5], ticks=4).labels()] == ["0.0", "2.5", "5.0", "7.5"]
+    def texts(*ends):
+        return [text for _, text in Axis.over([], include=ends).labels()]
+
+    assert texts(0, 10) == ["0", "2", "4", "6", "8", "10"]
+    assert texts(-0.5, 0.5) == [f"{MINUS}0.4", f"{MINUS}0.2", "0.0", "0.2", "0.4"]
+    assert texts(0, 12) == ["0.0", "2.5", "5.0", "7.5", "10.0"]
+    assert texts(0, 3000) == ["0", "1,000", "2,000", "3,000"]
+
+
+def test_there_is_room_around_values_but_not_around_fixed_ends():
+    axis = Axis.over([0.0, 4.0], include=[0.0])
+    assert axis.low == 0.0
+    assert axis.high == pytest.approx(4.2)
 
 
 @given(st.floats(-1e9, 1e9), st.sampled_from(["", "%", "points", "images", "bits"]))

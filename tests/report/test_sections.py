@@ -14,7 +14,7 @@ from kdlens.report.sections.accuracy import accuracy_blocks
 from kdlens.report.sections.relevance import panels, relevance_blocks
 from kdlens.report.sections.reliance import reliance_blocks
 from kdlens.report.sections.unicam import unicam_blocks
-from kdlens.report.sentences import key_findings, sentence
+from kdlens.report.sentences import key_findings, sentence, told
 from kdlens.report.setting import LEVELS, Setting
 from kdlens.report.tables import answer_table, models_table
 
@@ -129,7 +129,7 @@ def test_relevance_shows_three_drawings_a_student_on_common_axes(three_students)
 
 def test_reliance_shows_three_versions_of_every_network(one_student):
     found = strips(reliance_blocks(one_student["reliance"], setting_of(one_student)))
-    accuracy = found["Accuracy, image by image changed"]
+    accuracy = found["Accuracy when the image is changed"]
     assert [len(row.marks) for row in accuracy.rows] == [3, 3, 3]
     assert "Reliance on the background" in found
 
@@ -189,11 +189,25 @@ def test_only_a_verdict_has_a_badge():
 def test_key_findings_take_some_of_every_question():
     answer = Answer("x", Notes(""), [Row("m", 1.0)])
 
-    def said(*tones):
-        return [sentence(Finding(f"{i}", (0,), tone=tone), answer, "x") for i, tone in enumerate(tones)]
+    def said(*tones, kind="finding"):
+        return [sentence(Finding(f"{i}", (0,), kind, tone), answer, "x") for i, tone in enumerate(tones)]
 
-    chosen = key_findings([said("neutral", "neutral", "good", "bad"), said("neutral")], each=3)
-    assert [s.text for s in chosen] == ["0", "2", "3", "0"]
+    long = said("neutral", "neutral", "good", "bad", "good")
+    assert [s.text for s in key_findings([long, said("neutral"), []], most=6)] == ["2", "3", "4", "0"]
+    verdicts = said("neutral", kind="verdict")
+    assert [s.kind for s in key_findings([[*long, *verdicts], long], most=4)] == [
+        "finding",
+        "verdict",
+        "finding",
+        "finding",
+    ]
+    assert len(key_findings([long] * 8, most=9)) == 16  # never fewer than two of a question
+
+
+def test_a_verdict_without_badge_is_said_by_its_section():
+    answer = Answer("x", Notes(""), [Row("m", 1.0)])
+    found = [Finding("HURT: it fell.", (0,), "verdict"), Finding("It is so.", (0,), "verdict"), Finding("Seen.", (0,))]
+    assert [s.text for s in told(sentence(f, answer, "x") for f in found)] == ["It is so.", "Seen."]
 
 
 def test_networks_at_a_glance(three_students):

@@ -16,7 +16,7 @@ class Axis:
     Attributes:
         low: value at its start.
         high: value at its end.
-        ticks: round values on it.
+        ticks: round values on it, at least two.
     """
 
     low: float
@@ -25,21 +25,28 @@ class Axis:
 
     @classmethod
     def over(cls, values: Iterable[float | None], *, include: Iterable[float] = (), ticks: int = 5) -> "Axis":
-        """An axis that holds all finite values, with about `ticks` round ticks.
+        """An axis with room around all finite values, and with at most `ticks + 1` round ticks.
+
+        Args:
+            values: what will be drawn.
+            include: ends that need no room around them, such as 0 or 100.
+            ticks: about how many ticks.
 
         Example:
-            >>> Axis.over([0.3, 4.1, None], include=[0.0])
-            Axis(low=0.0, high=6.0, ticks=(0.0, 2.0, 4.0, 6.0))
+            >>> Axis.over([0.3, 4.0, None], include=[0.0])
+            Axis(low=0.0, high=4.2, ticks=(0.0, 1.0, 2.0, 3.0, 4.0))
         """
-        found = [float(value) for value in (*values, *include) if value is not None and known(value)]
-        low, high = (min(found), max(found)) if found else (0.0, 1.0)
-        if high - low < 1e-12 * max(1.0, abs(high)):
-            margin = max(abs(high), 1.0) * 0.5
-            low, high = low - margin, high + margin
-        step = _round_step((high - low) / max(1, ticks - 1))
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        marks = tuple(round(step * i, 12) + 0.0 for i in range(first, last + 1))
-        return cls(marks[0], marks[-1], marks)
+        drawn = [float(value) for value in values if value is not None and known(value)]
+        fixed = tuple(include)
+        ends = [*drawn, *fixed] or [0.0, 1.0]
+        low, high = min(ends), max(ends)
+        if high - low < 1e-9 * max(1.0, abs(high)):
+            low, high = low - max(abs(low), 1.0) / 2, high + max(abs(high), 1.0) / 2
+        room = 0.05 * (high - low)
+        low, high = low - room * (low not in fixed), high + room * (high not in fixed)
+        step = _round_step((high - low) / ticks)
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        return cls(low, high, tuple(round(step * i, 12) + 0.0 for i in range(first, last + 1)))
 
     def at(self, value: float) -> float:
         """Where a value lies, as a share of the axis; values outside are drawn at its ends."""

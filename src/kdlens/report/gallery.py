@@ -15,11 +15,11 @@ from kdlens.report.setting import Setting
 
 KINDS = ("teacher", "student", "distilled", "residual", "baseline")
 WORDS = {
-    "teacher": "what the teacher's decision rests on",
-    "student": "what the student's decision rests on",
-    "distilled": "what the student has and the baseline has not",
-    "residual": "what the baseline has and the student has not",
-    "baseline": "what the baseline's decision rests on",
+    "teacher": "what the teacher tells the classes by",
+    "student": "what the student tells the classes by",
+    "distilled": "what the student has beyond the baseline",
+    "residual": "what the baseline has beyond the student",
+    "baseline": "what the baseline tells the classes by",
 }
 
 

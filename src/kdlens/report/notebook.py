@@ -9,7 +9,7 @@ from kdlens.report.gallery import KINDS, scale_of, students_in
 from kdlens.report.images import baked_uri, picture_uri
 from kdlens.report.meta import Meta
 from kdlens.report.names import anchors, title_of
-from kdlens.report.sentences import key_findings, sentences
+from kdlens.report.sentences import key_findings, sentences, told
 from kdlens.report.setting import Setting
 from kdlens.report.tables import models_table, summary_table
 
@@ -45,7 +45,8 @@ def _card(title: str, answers: Sequence[Answer], tables: Sequence[Table], meta: 
     from kdlens.report.page import templates
 
     names = anchors(answer.question for answer in answers)
-    said = [sentences(answer, names[answer.question], "finding") for answer in answers]
+    verdicts = [s for answer in answers for s in sentences(answer, names[answer.question], "verdict")]
+    said = [told(sentences(answer, names[answer.question], "verdict", "finding")) for answer in answers]
     setting = Setting(meta, {answer.question: answer for answer in answers}, names)
     alerts = [s for answer in answers for s in sentences(answer, names[answer.question], "alert")]
     failed = [
@@ -57,8 +58,8 @@ def _card(title: str, answers: Sequence[Answer], tables: Sequence[Table], meta: 
         html = card.render(
             scope=f"kdlens-{secrets.token_hex(6)}",
             title=title[:_LONGEST],
-            verdicts=[s for answer in answers for s in sentences(answer, names[answer.question], "verdict")][:6],
-            findings=key_findings(said, each=2, most=6),
+            verdicts=[v for v in verdicts if v.badge][:6],
+            findings=key_findings(said, most=6)[:8],
             alerts=[*failed, *first, *alerts][:6],
             thumbnails=_thumbnails(answers, setting, side) if side else [],
             tables=tables,

@@ -17,9 +17,9 @@ from kdlens.report.layers import shape_path
 from kdlens.report.meta import Meta
 from kdlens.report.names import anchors, title_of
 from kdlens.report.payload import embedded_json, report_dict
-from kdlens.report.sections import all_sections
+from kdlens.report.sections import all_sections, in_order
 from kdlens.report.sections.accuracy import gain_strip, top1_strip
-from kdlens.report.sentences import key_findings, sentences
+from kdlens.report.sentences import key_findings, sentences, told
 from kdlens.report.setting import LEVELS, Detail, Setting
 from kdlens.report.tables import answer_table, models_table, weights_table
 
@@ -46,6 +46,7 @@ def render_at(answers: Mapping[str, Answer], meta: Meta, detail: Detail) -> str:
     names = anchors([*answers, *(question for question in meta.failed if question not in answers)])
     setting = Setting(meta, answers, names, detail)
     sections = all_sections(setting)
+    ordered = {question: answers[question] for question in in_order(setting) if question in answers}
     css = _style(sections)
     script = _asset("report.js")
     return (
@@ -58,9 +59,9 @@ def render_at(answers: Mapping[str, Answer], meta: Meta, detail: Detail) -> str:
             models=models_table(meta, answers.get("accuracy")),
             weights=weights_table(meta),
             tables=[
-                (q, names[q], title_of(q), answer_table(a, names[q], most=detail.rows)) for q, a in answers.items()
+                (q, names[q], title_of(q), answer_table(a, names[q], most=detail.rows)) for q, a in ordered.items()
             ],
-            methods=[(names[q], title_of(q), answer.notes) for q, answer in answers.items()],
+            methods=[(names[q], title_of(q), answer.notes) for q, answer in ordered.items()],
             css=css,
             script=script,
             policy=_policy(css, script),
@@ -79,22 +80,22 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["told"] = told
     environment.globals["marker"] = lambda shape, radius=5.0: shape_path(shape, 0.0, 0.0, radius)
     return environment
 
 
 def _front(setting: Setting, sections: Sequence[Section]) -> dict[str, Any]:
     """What stands before the sections: verdicts, key findings, alerts."""
-    verdicts = [s for section in sections for s in section.sentences if s.kind == "verdict"]
-    findings = [[s for s in section.sentences if s.kind == "finding"] for section in sections]
+    verdicts = [s for section in sections for s in section.sentences if s.kind == "verdict" and s.badge]
     accuracy = setting.answers.get("accuracy")
     strips = (gain_strip(accuracy, setting), top1_strip(accuracy, setting)) if accuracy else ()
     blocks = tuple(block for block in strips if block)
     return {
         "verdicts": verdicts,
-        "rule": setting.anchors.get("accuracy") if any(v.badge for v in verdicts) else None,
+        "rule": setting.anchors.get("accuracy") if verdicts else None,
         "overview": Grid(blocks=blocks, least="wide"),
-        "key": key_findings(findings),
+        "key": key_findings(told(section.sentences) for section in sections),
         "alerts": _alerts(setting),
     }
 

@@ -19,7 +19,7 @@ def sentence(finding: Finding, answer: Answer, anchor: str) -> Sentence:
     Every sentence has a link: to its rows, or, for an alert without rows, to the section.
     """
     found = _BADGE.match(finding.text)
-    rows = [index for index in finding.rows if index < len(answer.rows)]
+    rows = [index for index in dict.fromkeys(finding.rows) if index < len(answer.rows)]
     subject = next((answer.rows[index].model for index in rows if answer.rows[index].model), "")
     links = tuple((row_anchor(anchor, index), str(index + 1)) for index in rows[:_MOST_LINKS])
     return Sentence(
@@ -52,10 +52,17 @@ def sentences(answer: Answer, anchor: str, *kinds: str) -> tuple[Sentence, ...]:
     return tuple(sentence(finding, answer, anchor) for finding in answer.findings if finding.kind in kinds)
 
 
-def key_findings(found: Iterable[Sequence[Sentence]], *, each: int = 3, most: int = 9) -> list[Sentence]:
-    """The sentences to read first: of every question a few, those that say good or bad before the neutral ones."""
+def key_findings(found: Iterable[Sequence[Sentence]], *, most: int = 9) -> list[Sentence]:
+    """The sentences to read first: some of every question, its verdict first, then what is good or bad."""
+    questions = [of_question for of_question in found if of_question]
+    each = max(2, most // max(1, len(questions)))
     chosen = []
-    for of_question in found:
-        ranked = sorted(range(len(of_question)), key=lambda i: (of_question[i].tone == "neutral", i))[:each]
-        chosen += [of_question[i] for i in sorted(ranked)]
-    return chosen[:most]
+    for of_question in questions:
+        rank = {i: (s.kind != "verdict", s.tone == "neutral", i) for i, s in enumerate(of_question)}
+        chosen += [of_question[i] for i in sorted(sorted(rank, key=rank.__getitem__)[:each])]
+    return chosen
+
+
+def told(found: Iterable[Sentence]) -> list[Sentence]:
+    """What a section says itself: findings, and verdicts that are not among the verdicts of the page."""
+    return [s for s in found if s.kind == "finding" or (s.kind == "verdict" and not s.badge)]

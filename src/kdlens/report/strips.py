@@ -54,13 +54,14 @@ def strip(
 
 def axis_of(found: Sequence[Measured], *, include: Sequence[float] = ()) -> Axis:
     """An axis that holds values, intervals and seeds; chance, too, where that leaves them room."""
-    zero = (0.0,) if any(signed(m.row) for m in found) else ()
+    fixed = [*include, *((0.0,) if any(signed(m.row) for m in found) else ())]
     values = [v for m in found for v in (m.row.value, m.row.low, m.row.high, *(m.null or ()))]
-    values = [v for v in (*values, *(s.value for m in found for s in m.seeds), *include, *zero) if known(v)]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    values = [v for v in (*values, *(s.value for m in found for s in m.seeds)) if known(v)]
+    ends = [v for v in (*values, *fixed) if v is not None] or [0.0, 1.0]
+    low, high = min(ends), max(ends)
     chances = [m.row.chance for m in found if m.row.chance is not None]
     near = [chance for chance in chances if known(chance) and 2 * low - high <= chance <= 2 * high - low]
-    return Axis.over([*values, *near])
+    return Axis.over([*values, *near], include=fixed)
 
 
 def mark(m: Measured, axis: Axis, css: str, *, shape: str = "circle") -> Mark:

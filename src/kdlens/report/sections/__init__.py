@@ -60,13 +60,17 @@ def failed_section(question: str, error: str, anchor: str) -> Section:
     return Section(anchor=anchor, title=title_of(question), blocks=(failure,), answered=False)
 
 
+def in_order(setting: Setting) -> list[str]:
+    """All questions, answered or failed, in the order of the page."""
+    names = [*setting.answers, *(q for q in setting.meta.failed if q not in setting.answers)]
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 def all_sections(setting: Setting) -> list[Section]:
     """Every section, in the order of the page."""
-    names = [*setting.answers, *(q for q in setting.meta.failed if q not in setting.answers)]
-    ranked = sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     return [
         section_of(setting.answers[name], setting)
         if name in setting.answers
         else failed_section(name, setting.meta.failed[name], setting.anchors[name])
-        for name in ranked
+        for name in in_order(setting)
     ]

@@ -17,23 +17,26 @@ _VERSIONS = (
 )
 
 
+_STRIPS = (
+    ("background_reliance", "Points of accuracy that are lost when the background comes from another class."),
+    ("answers_changed", "Images whose answer, right or wrong, changes with the background."),
+)
+
+
 def reliance_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     """Accuracy on the three versions of the images, one line a network, and the reliance on the background."""
     found = measured(answer, *(metric for metric, _, _ in _VERSIONS))
     if not found:
         return generic_blocks(answer, setting)
-    reliance = strip(
-        measured(answer, "background_reliance"),
-        title="Reliance on the background",
-        note="Points of accuracy that are lost when the background comes from another class. 0: it does not matter.",
-        colour=setting.colour,
-    )
-    blocks: list[Block] = [_versions(answer, found)]
-    return (Grid(blocks=(*blocks, *((reliance,) if reliance else ())), least="wide"),)
+    strips = [
+        strip(measured(answer, metric), title=metric_name(metric), note=note, colour=setting.colour, include=(0.0,))
+        for metric, note in _STRIPS
+    ]
+    return (_versions(found), Grid(blocks=tuple(s for s in strips if s), least="wide"))
 
 
-def _versions(answer: Answer, found: Sequence[Measured]) -> Strip:
-    axis = axis_of(found, include=(0.0, 100.0))
+def _versions(found: Sequence[Measured]) -> Strip:
+    axis = axis_of(found, include=(0.0,))
     rows = []
     for name in dict.fromkeys(m.label for m in found):
         of_name = [m for m in found if m.label == name]
@@ -42,7 +45,7 @@ def _versions(answer: Answer, found: Sequence[Measured]) -> Strip:
         marks = tuple(mark(m, axis, css, shape=shape) for m, css, shape in reversed(chosen))  # the original on top
         rows.append(StripRow(name, marks, values))
     return Strip(
-        title="Accuracy, image by image changed",
+        title="Accuracy when the image is changed",
         note="The further a network falls when only the background is swapped, the more it had read the background.",
         rows=tuple(rows),
         axis=axis,

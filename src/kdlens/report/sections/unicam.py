@@ -30,13 +30,11 @@ def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
 
 
 def _on_object(answer: Answer, setting: Setting) -> Block | None:
-    metrics = [m for m in dict.fromkeys(row.metric for row in answer.rows) if m.startswith(_SHARE)]
-    found = measured(answer, *metrics)
+    found = measured(answer, *(f"{_SHARE}_{half}" for half in _HALVES))
     several = len({m.row.layer for m in found if setting.role(m.row.model) == "student"}) > 1
 
     def half(m: Measured) -> str:
-        suffix = m.row.metric.removeprefix(_SHARE).strip("_")
-        return suffix if suffix in _HALVES else setting.role(m.row.model)
+        return m.row.metric.removeprefix(f"{_SHARE}_")
 
     def label(m: Measured) -> str:
         name = m.label if half(m) == setting.role(m.row.model) else f"{m.label}: {half(m)}"
