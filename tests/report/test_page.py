@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import itertools
 import json
 import re
@@ -9,9 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kdlens.answer import Answer, Notes, Row
 from kdlens.report import Meta, Report
+from kdlens.report.images import colours
 from kdlens.report.page import LIMIT, render_at
 from kdlens.report.setting import LEVELS
 
@@ -63,6 +66,7 @@ def test_hostile_names_stay_text(hostile, parse):
     for name in ("<script>alert(1)</script>", "{{7*7}}", "فستان سهرة طويل", "👩🏽‍🚀🧥"):
         assert name in "".join(page.text["bdi"])
     assert "<script>alert" not in html
+    assert "<" not in page.text["script"][0]  # nothing in the numbers can end their element
 
 
 def test_the_policy_names_exactly_this_style_and_this_script(page):
@@ -232,6 +236,19 @@ def test_without_maps_or_images_there_is_no_gallery(make_report):
         for name in names:
             del report["unicam"].arrays[name]
         assert "There are no maps to show." in report.html()
+
+
+def test_all_maps_are_drawn_on_the_scale_of_the_answer(make_report):
+    report = make_report(images=1)
+    found = report["unicam"].arrays
+    for name in [name for name in found if name.startswith("map.")]:
+        found[name][:] = 0.5
+    found["map.teacher"][:], found["scale"] = 1.0, np.float32(1.0)
+    sources = re.findall(r'<img class="warm" src="data:image/webp;base64,([^"]+)"', report.html())
+    teacher, *others = [np.asarray(Image.open(io.BytesIO(base64.b64decode(s)))).mean((0, 1)) for s in sources]
+    assert len({tuple(colour) for colour in others}) == 1
+    assert teacher[:3] == pytest.approx(colours()[255][:3], abs=4)
+    assert others[0][:3] == pytest.approx(colours()[128][:3], abs=4)
 
 
 def test_undefined_and_empty_maps_are_labelled(make_report):

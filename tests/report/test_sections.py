@@ -127,6 +127,15 @@ def test_relevance_shows_three_drawings_a_student_on_common_axes(three_students)
     assert len(charts(relevance_blocks(three_students["relevance"], setting_of(three_students)))) == 9
 
 
+def test_distilled_and_residual_are_not_mixed_up(one_student):
+    answer = one_student["relevance"]
+    drawn = {line.name: line for line in panels(answer, setting_of(one_student))["kd"][2].lines}
+    for half in ("distilled", "residual"):
+        expected = [row.value for row in answer.select(metric=f"rs_{half}", model="kd", seed=None)]
+        assert [p.row.value for p in drawn[half].points] == expected
+        assert drawn[half].css == half
+
+
 def test_reliance_shows_three_versions_of_every_network(one_student):
     found = strips(reliance_blocks(one_student["reliance"], setting_of(one_student)))
     accuracy = found["Accuracy when the image is changed"]

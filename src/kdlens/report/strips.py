@@ -97,6 +97,7 @@ def _basis(found: Sequence[Measured]) -> tuple[str, list[str]]:
     """What the numbers rest on: what they have in common as a sentence, and for every number what they have not."""
     images = [count(m.row.n, "image") if m.row.n is not None else "" for m in found]
     seeds = [count(len(m.seeds), "seed") if len(m.seeds) > 1 else "" for m in found]
+    images = [f"n = {text}" if text and len(set(images)) == 1 else text for text in images]
     alike = [texts[0] for texts in (images, seeds) if len(set(texts)) == 1 and texts[0]]
     apart = [texts for texts in (images, seeds) if len(set(texts)) > 1]
     own = [", ".join(text for text in texts if text) for texts in zip(*apart, strict=True)] or [""] * len(found)
