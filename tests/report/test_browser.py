@@ -251,6 +251,13 @@ def test_printing_opens_what_is_folded(browser, pages):
         assert page.pdf().startswith(b"%PDF")
 
 
+def test_paper_says_whose_maps_it_shows(browser, pages):
+    with Visit(browser, pages["three"]) as visit:
+        visit.page.locator("#unicam .pick").first.get_by_label("fitnet").check()
+        visit.page.emulate_media(media="print")
+        assert visit.page.locator("#unicam .pick").first.locator("label:visible").all_inner_texts() == ["fitnet"]
+
+
 def test_the_first_tab_skips_to_the_report(browser, pages):
     with Visit(browser, pages["one"]) as visit:
         page = visit.page
