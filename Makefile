@@ -23,7 +23,7 @@ lint: $(VENV)/.everything
 	$(BIN)/mypy
 
 docs: $(VENV)/.everything
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.everything
 	for part in distances unicam startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done

@@ -37,6 +37,15 @@ def test_rows_equal_the_pure_functions(make_context):
     assert {r.model for r in answer.select(metric="rs_layer")} == {"teacher", "baseline", "kd"}
 
 
+def test_the_null_band_of_every_score_is_a_row(make_context):
+    answer = RelevanceQuestion(images=32, permutations=200).answer(make_context(n=64))
+    for row in answer.select(metric="rs_layer", seed=None):
+        [null] = answer.select(metric="rs_layer_null", model=row.model, layer=row.layer)
+        assert null.value == pytest.approx(row.chance)
+        assert null.low < null.value < null.high
+        assert (row.p <= 0.025) == (row.value > null.high) or row.p == pytest.approx(0.025, abs=0.02)
+
+
 def test_each_network_is_run_twice_however_many_layers_and_partners(make_context):
     context = make_context(n=64, students=("kd", "at"))
     RelevanceQuestion(images=32, permutations=0).answer(context)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
+
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Context, Subject, Trio
 from kdlens.questions.relevance.features import Distances, pair_layers
@@ -112,7 +114,10 @@ def add_rows(answer: Answer, measured: Measured) -> None:
         base = Row(metric, 0.0, model=model, compared_with=compared_with, layer=layer)
         for seed, score in scores.items():
             answer.add(_row(replace(base, seed=seed), score))
-        answer.add(_row(base, measured.mean(key)))
+        mean = measured.mean(key)
+        answer.add(_row(base, mean))
+        if len(mean.null):
+            answer.add(_null_row(base, mean))
     for key in measured.keys("rs_distilled"):
         _, *rest = key
         _add_difference(answer, "rs_difference", key, measured.difference(key, ("rs_residual", *rest)))  # type: ignore[arg-type]
@@ -160,6 +165,12 @@ def _row(base: Row, score: Score) -> Row:
         p=_known(score.p),
         n=score.n,
     )
+
+
+def _null_row(base: Row, score: Score) -> Row:
+    """The band in which 95 % of the permutations lie: what chance gives at this layer."""
+    low, high = score.null.double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return replace(base, metric=f"{base.metric}_null", value=score.chance, low=low, high=high, n=score.n)
 
 
 def _score(score: Score | str) -> Score:
