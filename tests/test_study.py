@@ -230,6 +230,13 @@ def test_a_study_needs_its_roles(images):
         kdlens.explain(None, kdlens.load_model("zoo:cnn8", classes=10), [], images)
 
 
+def test_what_the_doctor_finds_stands_in_the_alerts(folder):
+    (folder / "study.yaml").write_text(STUDY.replace("questions:", "doctor: true\nquestions:"))
+    report = explain_file(folder / "study.yaml", out=folder / "out")
+    assert any("accuracy:" in alert for alert in report.meta.alerts)  # nothing is trained here
+    assert explain_file(folder / "study.yaml", out=folder / "out").meta.alerts == report.meta.alerts
+
+
 @pytest.mark.slow
 def test_a_killed_study_continues(folder):
     command = [sys.executable, "-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "out")]

@@ -102,6 +102,17 @@ class ModelsSection(Strict):
 class StudyConfig(Strict):
     """A whole study.
 
+    Attributes:
+        title: title of the report.
+        seed: seed of every random choice.
+        data: the images.
+        models: the networks.
+        layers: `auto`, dotted names for all networks, or names per role.
+        questions: names, or one `{name: options}` each.
+        batch_size: images a forward pass; by default estimated from free memory.
+        device: `auto` or a torch device name.
+        doctor: run the doctor first and put what it finds into the report's alerts.
+
     Example:
         >>> weights = {"arch": "zoo:resnet8", "weights": "a.safetensors"}
         >>> study = StudyConfig(data={"name": "fashion"}, models={"baseline": weights, "students": {"kd": weights}})
@@ -117,6 +128,7 @@ class StudyConfig(Strict):
     questions: list[Question] = Field(default=["accuracy", "unicam", "relevance", "reliance"], min_length=1)
     batch_size: int | None = Field(default=None, ge=1)
     device: str = "auto"
+    doctor: bool = False
 
     @field_validator("questions")
     @classmethod

@@ -75,6 +75,7 @@ models:
       arch: zoo:cnn8
       weights: {harmful}
 questions: [accuracy, reliance, unicam, relevance]
+doctor: true
 """
 
 

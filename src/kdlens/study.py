@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from kdlens.answer import Answer
+from kdlens.checks import Diagnosis, doctor
 from kdlens.config import ModelSection, Question, StudyConfig, load_yaml, question_options
 from kdlens.data import load_dataset
 from kdlens.data.images import Images, as_images
@@ -124,6 +125,11 @@ class Study:
             self._write(report)
         self.runtime.processes.wait()
         return report
+
+    def diagnose(self) -> Diagnosis:
+        """Run the doctor on the first network of every role; see `kdlens.doctor`."""
+        self.workbench.progress("doctor: looking for the usual mistakes")
+        return _diagnose(self.networks, self.images, seed=self.workbench.seed)
 
     def _answer(self, question: Any, common: dict[str, Any]) -> Answer:
         fingerprint = fingerprint_of({**common, "question": question.name, "options": asdict(question)})
@@ -305,7 +311,8 @@ def explain_file(
         ConfigError: the file does not describe a study.
     """
     study = study_from_file(path, out=out, allow_code=allow_code, say=say)
-    return study.run()
+    asked = load_yaml(path, StudyConfig).doctor and study.runtime.processes.is_main
+    return study.run(alerts=study.diagnose().alerts if asked else ())
 
 
 def study_from_file(
@@ -424,13 +431,15 @@ def report_from_folder(path: str | os.PathLike[str]) -> "Report":
     return Report({name: answer for name, answer in found.items() if answer is not None}, meta)
 
 
-def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Any:
+def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Diagnosis:
     """Run the doctor on the networks and images of a study.yaml; see `kdlens.doctor`."""
-    from kdlens.checks import doctor
-
     path = Path(path)
     config = load_yaml(path, StudyConfig)
     images = load_images(config, path.parent)
     networks = load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code)
-    by_role = {network.role: network.module for network in reversed(networks)}
-    return doctor(by_role.get("teacher"), by_role["student"], by_role["baseline"], images, seed=config.seed)
+    return _diagnose(networks, images, seed=config.seed)
+
+
+def _diagnose(networks: Sequence[Network], images: Images, *, seed: int) -> Diagnosis:
+    first = {network.role: network.module for network in reversed(networks)}
+    return doctor(first.get("teacher"), first["student"], first["baseline"], images, seed=seed)
