@@ -13,7 +13,7 @@ import torch
 import kdlens
 from kdlens.errors import ConfigError, KdlensError, LayerNotFoundError, ModelError, UnknownNameError, UnsafeFileError
 from kdlens.models.weights import save_weights
-from kdlens.study import explain_file, report_from_folder, study_from_file
+from kdlens.study_file import explain_file, report_from_folder, study_from_file
 
 STUDY = """
 seed: 1
@@ -288,7 +288,7 @@ def test_without_torchvision_a_study_runs(folder):
                     raise ModuleNotFoundError(name)
 
         sys.meta_path.insert(0, Hide())
-        from kdlens.study import explain_file
+        from kdlens.study_file import explain_file
         report = explain_file({str(folder / "study.yaml")!r}, out={str(folder / "out")!r})
         sys.exit(len(report.meta.failed))
     """)

@@ -63,7 +63,7 @@ def demo(
 @app.command()
 def explain(study: Path, out: Out = Path("out"), allow_code: AllowCode = False, quiet: Quiet = False) -> None:
     """Explain the networks that STUDY (a yaml file) names, and write a report."""
-    from kdlens.study import explain_file
+    from kdlens.study_file import explain_file
 
     with _console(quiet) as say:
         report = explain_file(study, out=out, allow_code=allow_code, say=say)
@@ -93,7 +93,7 @@ def doctor(
     """Check the networks and images of STUDY for the usual mistakes before you trust a number."""
     import json
 
-    from kdlens.study import diagnose_file
+    from kdlens.study_file import diagnose_file
 
     with _console(quiet=json_output):
         diagnosis = diagnose_file(study, allow_code=allow_code)
@@ -167,7 +167,7 @@ def report(
     run: Path, out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the page.")] = None
 ) -> None:
     """Write the report of a finished RUN folder again, without computing anything."""
-    from kdlens.study import report_from_folder
+    from kdlens.study_file import report_from_folder
 
     with _errors():
         found = report_from_folder(run)

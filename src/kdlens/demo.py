@@ -21,7 +21,7 @@ from kdlens.models.weights import save_weights
 from kdlens.progress import Stages
 from kdlens.report import Report
 from kdlens.runs import RunFolder
-from kdlens.study import explain_file
+from kdlens.study_file import explain_file
 from kdlens.training.api import distill
 from kdlens.training.events import Event
 from kdlens.training.progress import summarise

@@ -1,12 +1,10 @@
 """Study: networks and images in, answers and a report out. The only place where the parts of kdlens meet."""
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,14 +12,11 @@ from torch import nn
 
 from kdlens.answer import Answer
 from kdlens.checks import Diagnosis, doctor
-from kdlens.config import ModelSection, Question, StudyConfig, load_yaml, question_options
-from kdlens.data import load_dataset
+from kdlens.config import Question, question_options
 from kdlens.data.images import Images, as_images
-from kdlens.data.sampling import balanced_indices
 from kdlens.environment import command_line, environment
 from kdlens.errors import ConfigError, did_you_mean
 from kdlens.models.layers import auto_layers, resolve
-from kdlens.models.load import load_model
 from kdlens.models.weights import weights_fingerprint
 from kdlens.questions import QUESTIONS
 from kdlens.questions.context import Subject
@@ -129,7 +124,7 @@ class Study:
     def diagnose(self) -> Diagnosis:
         """Run the doctor on the first network of every role; see `kdlens.doctor`."""
         self.workbench.progress("doctor: looking for the usual mistakes")
-        return _diagnose(self.networks, self.images, seed=self.workbench.seed)
+        return diagnose(self.networks, self.images, seed=self.workbench.seed)
 
     def _answer(self, question: Any, common: dict[str, Any]) -> Answer:
         fingerprint = fingerprint_of({**common, "question": question.name, "options": asdict(question)})
@@ -296,103 +291,6 @@ def explain(
         return study.run()
 
 
-def explain_file(
-    path: str | os.PathLike[str], *, out: str | os.PathLike[str], allow_code: bool = False, say: Say | None = None
-) -> "Report":
-    """Run the study that a study.yaml describes; paths in it are relative to the file.
-
-    Args:
-        path: the study file.
-        out: run folder.
-        allow_code: whether `file.py:function` architectures may run.
-        say: called with a short text when something long starts.
-
-    Raises:
-        ConfigError: the file does not describe a study.
-    """
-    study = study_from_file(path, out=out, allow_code=allow_code, say=say)
-    asked = load_yaml(path, StudyConfig).doctor and study.runtime.processes.is_main
-    return study.run(alerts=study.diagnose().alerts if asked else ())
-
-
-def study_from_file(
-    path: str | os.PathLike[str],
-    *,
-    out: str | os.PathLike[str] | None = None,
-    allow_code: bool = False,
-    say: Say | None = None,
-) -> Study:
-    """Build the study that a study.yaml describes, without running it."""
-    path = Path(path)
-    config = load_yaml(path, StudyConfig)
-    images = load_images(config, path.parent)
-    return Study(
-        load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code),
-        images,
-        questions=config.questions,
-        layers=config.layers,
-        seed=config.seed,
-        batch_size=config.batch_size,
-        device=config.device,
-        out=out,
-        title=config.title,
-        source=_resolved(config),
-        say=say or (lambda text: None),
-    )
-
-
-def load_images(config: StudyConfig, base: Path) -> Images:
-    """Load the study's images; `limit` takes a class-balanced, seeded part."""
-    data = config.data
-    root = base / data.root if data.root is not None else None
-    dataset = load_dataset(data.name, root=root, split=data.split, **data.options)
-    images = Images(
-        dataset,
-        mean=data.mean or getattr(dataset, "mean", None),
-        std=data.std or getattr(dataset, "std", None),
-        size=data.size,
-    )
-    if data.limit is not None and data.limit < len(images):
-        images = images.subset(balanced_indices(images.labels, data.limit, seed=config.seed))
-    return images
-
-
-def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: bool) -> list[Network]:
-    """Load the study's networks, each seed with its own weights."""
-    sections: list[tuple[str, Role, ModelSection | None]] = [
-        ("teacher", "teacher", config.models.teacher),
-        ("baseline", "baseline", config.models.baseline),
-        *((name, "student", section) for name, section in config.models.students.items()),
-    ]
-    networks = []
-    for name, role, section in sections:
-        if section is None:
-            continue
-        for seed, weights in enumerate(section.weight_files):
-            module = load_model(
-                _anchored(section.arch, base),
-                weights=base / weights,
-                classes=section.classes or classes,
-                allow_code=allow_code,
-                **section.options,
-            )
-            networks.append(Network(name, role, module, seed, section.arch, weights))
-    return networks
-
-
-def _anchored(arch: str, base: Path) -> str:
-    """Make the path of a `file.py:function` architecture relative to the study file."""
-    file, colon, function = arch.rpartition(":")
-    return f"{base / file}{colon}{function}" if file.endswith(".py") else arch
-
-
-def _resolved(config: StudyConfig) -> str:
-    import yaml
-
-    content = json.loads(config.model_dump_json(exclude_none=True))
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
 def _as_given(data: Any, **options: Any) -> Images:
     """Take a user's float tensors as what the networks see; kdlens's own datasets give pictures in [0, 1]."""
     dataset = getattr(data, "dataset", data)
@@ -416,30 +314,7 @@ def _where_they_were(networks: Sequence[Network]) -> Any:
                 network.module.to(place)
 
 
-def report_from_folder(path: str | os.PathLike[str]) -> "Report":
-    """Build the report of a finished run folder again, from what is stored in it.
-
-    Raises:
-        ConfigError: the folder holds no finished run.
-    """
-    path = Path(path)
-    if not (path / "meta.json").is_file():
-        raise ConfigError(f"{path} holds no finished run; give the folder that `kdlens explain` wrote")
-    folder = RunFolder(path)
-    meta = Meta.from_dict(json.loads((path / "meta.json").read_text(encoding="utf-8")))
-    found = {name: folder.load_answer(name) for name in folder.saved_questions()}
-    return Report({name: answer for name, answer in found.items() if answer is not None}, meta)
-
-
-def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Diagnosis:
-    """Run the doctor on the networks and images of a study.yaml; see `kdlens.doctor`."""
-    path = Path(path)
-    config = load_yaml(path, StudyConfig)
-    images = load_images(config, path.parent)
-    networks = load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code)
-    return _diagnose(networks, images, seed=config.seed)
-
-
-def _diagnose(networks: Sequence[Network], images: Images, *, seed: int) -> Diagnosis:
+def diagnose(networks: Sequence[Network], images: Images, *, seed: int) -> Diagnosis:
+    """Run the doctor on the first network of every role."""
     first = {network.role: network.module for network in reversed(networks)}
     return doctor(first.get("teacher"), first["student"], first["baseline"], images, seed=seed)
