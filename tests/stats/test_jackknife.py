@@ -48,3 +48,10 @@ def test_p_and_interval_agree():
     interval = jackknife_interval(x.mean().item(), replicates)
     assert (difference_p(x.mean().item(), replicates) < 0.05) == (interval.low > 0)
     assert difference_p(0.0, torch.zeros(5)) == 1.0
+
+
+def test_no_p_value_is_zero_however_sure():
+    x = 5 + 0.01 * torch.randn(300, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    replicates = (x.sum() - x) / 299
+    assert 0 < difference_p(x.mean().item(), replicates) < 1e-100
+    assert difference_p(0.25, torch.full((6,), 0.25)) == 2 * 0.5**6  # six equal differences: the sign test

@@ -98,3 +98,9 @@ def test_a_difference_lies_in_its_interval_and_swapping_turns_its_sign(seed, n, 
 def test_an_unknown_interval_over_seeds_adds_nothing():
     images = Interval(1.0, 0.5, 1.5, 9)
     assert in_quadrature(images, Interval(1.0, float("nan"), float("nan"), 1)) == images
+
+
+def test_exact_p_values_agree_and_are_never_zero():
+    for first, second in ((0, 5), (3, 11), (40, 60), (0, 3000)):
+        sums = torch.tensor([1] * first + [-1] * second + [0] * 7)
+        assert 0 < sign_flip_p(sums) == pytest.approx(mcnemar(first, second))

@@ -20,26 +20,6 @@ from kdlens.stats.resampling import (
     permutations,
     seed_interval,
 )
-from kdlens.stats.student_t import t_cdf, t_quantile
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 29, 200])
-@pytest.mark.parametrize("t", [-3.0, -0.4, 0.0, 1.7, 12.0])
-def test_student_t_equals_scipy(freedom, t):
-    assert t_cdf(t, freedom) == pytest.approx(scipy_stats.t.cdf(t, freedom), abs=1e-12)
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 7, 50])
-@pytest.mark.parametrize("probability", [0.01, 0.5, 0.9, 0.975, 0.999])
-def test_student_t_quantile_equals_scipy(freedom, probability):
-    expected = scipy_stats.t.ppf(probability, freedom)
-    assert t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize(("probability", "freedom"), [(0.0, 3), (1.0, 3), (0.5, 0)])
-def test_student_t_quantile_refuses(probability, freedom):
-    with pytest.raises(ValueError, match="need 0 < probability < 1"):
-        t_quantile(probability, freedom)
 
 
 @given(st.integers(0, 300), st.integers(0, 300))

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdlens.stats.resampling import Interval
-from kdlens.stats.student_t import t_cdf, t_quantile
+from kdlens.stats.student_t import t_quantile, t_tail
 
 
 def left_out_products(
@@ -83,7 +83,7 @@ def jackknife_error(replicates: Float[Tensor, " k"]) -> float:
 
 
 def difference_p(value: float, replicates: Float[Tensor, " k"]) -> float:
-    """Two-sided p-value that a paired difference is zero, by Student's t on its jackknife error.
+    """Two-sided p-value that a paired difference is zero, by Student's t on its jackknife error; never 0.
 
     Args:
         value: the difference.
@@ -98,5 +98,5 @@ def difference_p(value: float, replicates: Float[Tensor, " k"]) -> float:
     if math.isnan(error) or math.isnan(value):
         return math.nan
     if error == 0:
-        return 1.0 if value == 0 else 0.0
-    return 2 * t_cdf(-abs(value) / error, len(replicates) - 1)
+        return 1.0 if value == 0 else 2.0 ** (1 - len(replicates))  # every unit says the same: the sign test
+    return 2 * t_tail(abs(value) / error, len(replicates) - 1)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kdlens.errors import StatisticsError
-from kdlens.stats.resampling import Interval, bootstrap_mean, seed_interval
+from kdlens.stats.resampling import SMALLEST_P, Interval, bootstrap_mean, fair_coin, seed_interval
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -54,13 +54,13 @@ def sign_flip_p(sums: Int[Tensor, " n"]) -> float:
     for size in range(1, int(sizes.max()) + 1 if len(sizes) else 1):
         count = int((sizes == size).sum())
         steps = torch.zeros(2 * size * count + 1, dtype=torch.float64)
-        steps[:: 2 * size] = _binomial(count)
+        steps[:: 2 * size] = fair_coin(count)
         distribution = _convolve(distribution, steps)
     total, reach = int(sums.sum().abs()), int(sizes.sum())
     if total == 0:
         return 1.0
     # position of the total T in the distribution is T + reach; the null is symmetric
-    return min(1.0, 2 * distribution[reach + total :].sum().item())
+    return min(1.0, max(SMALLEST_P, 2 * distribution[reach + total :].sum().item()))
 
 
 def crossed_mean(values: Float[Tensor, "seeds n"], *, seed: int, level: float = 0.95) -> Interval:
@@ -150,12 +150,6 @@ def in_quadrature(over_images: Interval, over_seeds: Interval) -> Interval:
     down = math.hypot(value - over_images.low, value - over_seeds.low)
     up = math.hypot(over_images.high - value, over_seeds.high - value)
     return Interval(value, value - down, value + up, over_images.n)
-
-
-def _binomial(n: int) -> Tensor:
-    """Probabilities of 0..n heads of a fair coin."""
-    k = torch.arange(n + 1, dtype=torch.float64)
-    return (math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)).exp()
 
 
 def _convolve(a: Tensor, b: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Intervals and p-values without distributional assumptions: bootstrap, permutation, exact paired test."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from kdlens.errors import StatisticsError
 from kdlens.stats.student_t import t_quantile
+
+SMALLEST_P = sys.float_info.min
+"""What stands for an exact p-value too small for a float, since none is 0."""
 
 _MOST_DRAWN = 4_000_000  # indices held at once: 32 MB
 
@@ -193,9 +197,18 @@ def mcnemar(first_only: int, second_only: int) -> float:
     n, least = first_only + second_only, min(first_only, second_only)
     if first_only == second_only:
         return 1.0
-    k = torch.arange(least + 1, dtype=torch.float64)
-    logs = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)
-    return min(1.0, 2 * torch.logsumexp(logs, 0).exp().item())
+    return min(1.0, max(SMALLEST_P, 2 * fair_coin(n)[: least + 1].sum().item()))
+
+
+def fair_coin(n: int) -> Float[Tensor, " n_plus_1"]:
+    """Probabilities of 0..n heads in n throws of a fair coin, float64.
+
+    Example:
+        >>> fair_coin(2).round(decimals=9).tolist()
+        [0.25, 0.5, 0.25]
+    """
+    k = torch.arange(n + 1, dtype=torch.float64)
+    return (math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1) - n * math.log(2)).exp()
 
 
 def holm(p: Sequence[float]) -> list[float]:
