@@ -7,6 +7,7 @@ from kdlens.errors import ConfigError, StatisticsError
 from kdlens.questions.relevance.question import RelevanceQuestion
 from kdlens.questions.relevance.relevance import relevance_of, similarity_of
 from kdlens.questions.relevance.scores import Plan
+from kdlens.stats.resampling import seed_interval
 
 
 def texts(answer, kind):
@@ -135,3 +136,25 @@ def test_without_a_teacher_and_with_the_published_statistic(make_context):
     assert all(row.value > 0.5 for row in answer.select(metric="fss", seed=None))  # near 1, as that statistic is
     assert "plain statistic of the published code" in answer.notes.method
     assert "mini-batches of about 8" in answer.notes.method
+
+
+def test_what_was_not_tested_is_not_called_significant(make_context):
+    answer = RelevanceQuestion(images=4, permutations=0).answer(make_context(n=16, classes=2))
+    assert all(row.p is None for row in answer.select(metric="rs_difference"))  # four images leave no jackknife
+    said = texts(answer, "finding")
+    assert any("At no layer do the distilled features of kd differ for certain" in text for text in said)
+    assert any("not clearly more or less like teacher" in text and "p unknown" in text for text in said)
+    assert not any("more relevant than chance" in text for text in said)
+
+
+def test_the_spread_over_seeds_counts_although_there_is_one_baseline(make_context):
+    context = make_context(n=64, seeds=3)
+    context.subjects = tuple(s for s in context.subjects if s.role != "baseline" or s.seed == 0)
+    answer = RelevanceQuestion(images=48, permutations=0).answer(context)
+    likeness = answer.select(metric="fss", model="kd", compared_with="teacher", layer="layer3")
+    spread = seed_interval([row.value for row in likeness if row.seed is not None])
+    [gain] = answer.select(metric="fss_gain", model="kd", layer="layer3")
+    assert gain.value == pytest.approx(
+        spread.value - answer.value("fss", model="baseline", compared_with="teacher", layer="layer3", seed=None)
+    )
+    assert gain.high - gain.low > spread.high - spread.low

@@ -31,7 +31,7 @@ def _distilled(answer: Answer, student: str) -> None:
     differences = _defined(answer, "rs_difference", student)
     if not differences:
         return
-    corrected = holm([row.p or 0.0 for _, row in differences])
+    corrected = _corrected(differences)
     sure = [(i, row, p) for (i, row), p in zip(differences, corrected, strict=True) if p < CERTAIN]
     ups, downs = ([x for x in sure if (x[1].value > 0) is up] for up in (True, False))
     for chosen, word in ((ups, "more"), (downs, "less")):
@@ -47,11 +47,11 @@ def _distilled(answer: Answer, student: str) -> None:
             )
             answer.say(text, rows=[*rows, i, *(x[0] for x in chosen)], tone="good" if word == "more" else "bad")
     if not sure:
-        i, row = max(differences, key=lambda x: abs(x[1].value))
+        (i, row), p = max(zip(differences, corrected, strict=True), key=lambda x: abs(x[0][1].value))
         rows, numbers = _both(answer, student, row.layer)
         text = (
             f"At no layer do the distilled features of {student} differ for certain in relevance from the features it "
-            f"dropped; the largest difference is {numbers} at {row.layer} ({p_value(min(corrected))} with Holm's "
+            f"dropped; the largest difference is {numbers} at {row.layer} ({p_value(p)} with Holm's "
             f"correction over {counted(len(differences), 'layer')}, n = {counted(row.n or 0, 'image')})."
         )
         answer.say(text, rows=[*rows, *(index for index, _ in differences)])
@@ -70,8 +70,8 @@ def _both(answer: Answer, student: str, layer: str) -> tuple[list[int], str]:
 
 def _against_chance(answer: Answer, student: str) -> None:
     rows = _defined(answer, "rs_distilled", student)
-    corrected = holm([math.nan if row.p is None else row.p for _, row in rows])
-    if rows and all(not p < CERTAIN for p in corrected):  # NaN, where nothing was permuted, counts as not shown
+    corrected = [p for p in _corrected(rows) if not math.isnan(p)]
+    if corrected and min(corrected) >= CERTAIN:
         text = (
             f"At no layer are the distilled features of {student} more relevant than chance (permuted labels, Holm's "
             f"correction over {counted(len(rows), 'layer')}, n = {counted(rows[0][1].n or 0, 'image')})."
@@ -83,7 +83,7 @@ def _like_the_teacher(answer: Answer, student: str) -> None:
     gains = _defined(answer, "fss_gain", student)
     if not gains:
         return
-    corrected = holm([row.p or 0.0 for _, row in gains])
+    corrected = _corrected(gains)
     (i, row), p = max(zip(gains, corrected, strict=True), key=lambda x: (x[1] < CERTAIN, abs(x[0][1].value)))
     teacher, baseline = row.compared_with, answer.select(metric="rs_distilled", model=student)[0].compared_with
     j, mine = _find(answer, "fss", student, row.layer, teacher)
@@ -111,6 +111,11 @@ def _undefined(answer: Answer, measured: Measured) -> None:
     for (where, reason), metrics in reasons.items():
         text = f"No score for {where} ({listed(metrics)}): {reason}."
         answer.say(text, kind="alert", tone="bad")
+
+
+def _corrected(rows: Sequence[tuple[int, Row]]) -> list[float]:
+    """Holm's correction over layers; NaN where p is unknown, which is never significant."""
+    return holm([math.nan if row.p is None else row.p for _, row in rows])
 
 
 def _defined(answer: Answer, metric: str, model: str) -> list[tuple[int, Row]]:

@@ -50,12 +50,12 @@ class Measured:
         return [key for key in self.by_seed if key[0] == metric]
 
     def difference(self, first: Key, second: Key) -> Difference:
-        """Difference of two scores, paired over images and, where both have them, over seeds."""
+        """Difference of two scores, paired over images and seeds; fewer seeds of the second serve in turn."""
         one, other = self.by_seed[first], self.by_seed[second]
-        common = [seed for seed in one if seed in other and not _undefined(one[seed], other[seed])]
-        if len(other) > 1 and common:
-            return difference(mean_score([one[s] for s in common]), mean_score([other[s] for s in common]))
-        return difference(self.mean(first), self.mean(second))
+        in_turn = list(other.values())
+        both = [(score, other.get(seed, in_turn[seed % len(in_turn)])) for seed, score in one.items()]
+        usable = [pair for pair in both if not _undefined(*pair)] or both
+        return difference(mean_score([a for a, _ in usable]), mean_score([b for _, b in usable]))
 
 
 def measure(context: Context, seen: Seen, targets: Distances, *, plan: Plan, plain: Plan, partial: bool) -> Measured:
