@@ -7,7 +7,7 @@ from kdlens.errors import ConfigError, DataError, ModelError
 from kdlens.questions.accuracy.question import Accuracy
 from kdlens.questions.accuracy.verdict import reason, verdict_of
 from kdlens.questions.context import Subject, Trio
-from kdlens.stats.resampling import Interval, mcnemar
+from kdlens.stats.resampling import Interval, mcnemar, seed_interval
 
 
 class Planned:
@@ -172,6 +172,16 @@ def test_a_teacher_that_is_not_better_is_an_alert():
     )
     study = Planned({"baseline": [right(0.8)], "kd": [right(0.8)]}, LABELS, NAMES, teacher=right(0.9))
     assert not any("little to distil" in text for text in alerts(Accuracy().answer(study)))
+
+
+def test_what_there_is_to_gain_covers_the_spread_of_the_baselines():
+    seeds = [right(0.7), right(0.8), right(0.9)]
+    study = Planned({"baseline": seeds, "kd": seeds}, LABELS, NAMES, teacher=right(0.95))
+    [row] = Accuracy().answer(study).select(metric="teacher_advantage")
+    over_seeds = seed_interval([25.0, 15.0, 5.0])
+    assert row.value == pytest.approx(15.0)
+    assert row.low == pytest.approx(over_seeds.low, abs=0.5)
+    assert row.high == pytest.approx(over_seeds.high, abs=0.5)
 
 
 def test_likeness_to_the_teacher():

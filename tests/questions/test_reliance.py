@@ -130,3 +130,19 @@ def test_one_class_cannot_be_swapped(make_context):
 def test_options_are_checked():
     with pytest.raises(ConfigError, match='fill="black"'):
         Reliance(fill="black")
+
+
+def test_a_broken_network_names_nothing_right(make_context):
+    """The largest of NaN logits is the first class, which half of these images have."""
+    context = make_context(n=60, classes=2)
+    teacher, baseline, student = context.subjects
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 2), torch.nan)
+
+    context.subjects = (teacher, baseline, replace(student, network=Broken()))
+    answer = Reliance().answer(context)
+    for kind in ("original", "background_swapped", "object_removed"):
+        assert answer.value(f"accuracy_{kind}", model="kd", seed=0) == 0
+        assert answer.value(f"accuracy_{kind}", model="teacher", seed=0) > 0 or kind != "original"

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdlens.errors import DataError, ModelError
+from kdlens.questions.named import NOTHING, named
 
 Logits = Float[Tensor, "n classes"]
 Labels = Int[Tensor, " n"]
@@ -63,7 +64,7 @@ def correct(logits: Logits, labels: Labels) -> Bool[Tensor, " n"]:
         >>> correct(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0])).tolist()
         [True, False]
     """
-    return (logits.argmax(1) == labels) & finite_rows(logits)
+    return named(logits) == labels
 
 
 def nll(logits: Logits, labels: Labels) -> Float[Tensor, " n"]:
@@ -151,7 +152,8 @@ def agreement(logits: Logits, others: Logits) -> Bool[Tensor, " n"]:
         >>> agreement(torch.tensor([[2.0, 1.0]]), torch.tensor([[0.5, 0.1]])).tolist()
         [True]
     """
-    return (logits.argmax(1) == others.argmax(1)) & finite_rows(logits) & finite_rows(others)
+    mine = named(logits)
+    return (mine == named(others)) & (mine != NOTHING)
 
 
 def kl_to(teacher: Logits, logits: Logits, *, temperature: float = 1.0) -> Float[Tensor, " n"]:

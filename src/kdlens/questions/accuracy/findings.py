@@ -96,7 +96,7 @@ def _images(answer: Answer, pair: Pair) -> None:
 
 def _classes(answer: Answer, pair: Pair) -> None:
     found = [(i, r) for i, r in enumerate(answer.rows) if r.metric == "class_gain" and r.model == pair.student.name]
-    sure = [(i, r) for i, r in found if (r.p or 0) < CERTAIN and not (r.low or 0) <= 0 <= (r.high or 0)]
+    sure = [(i, r) for i, r in found if r.p is not None and r.p < CERTAIN and not (r.low or 0) <= 0 <= (r.high or 0)]
     if len(found) < 2:
         return
     count = f"over {counted(len(found), 'class', 'classes')}"

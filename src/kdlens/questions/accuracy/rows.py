@@ -52,8 +52,7 @@ def add_quality(
 
 def add_teacher_advantage(answer: Answer, teacher: Judged, baseline: Judged, *, seed: int) -> None:
     """Add by how many points the teacher is better than the baseline: what there is to gain."""
-    gap = (teacher.right[0].float() - baseline.right.float()).mean(0, keepdim=True)
-    interval = crossed_difference(gap, seed=seed)
+    interval = crossed_difference(teacher.right[0].float() - baseline.right.float(), seed=seed)
     answer.add(points(Row("teacher_advantage", 0.0, model=teacher.name, compared_with=baseline.name), interval))
 
 

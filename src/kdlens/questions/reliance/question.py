@@ -10,6 +10,7 @@ from torch import Tensor
 from kdlens.answer import Answer, Notes
 from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
+from kdlens.questions.named import named
 from kdlens.questions.phrases import counted
 from kdlens.questions.reliance.backgrounds import Fill, choose_donors, on_background, usable, without_object
 from kdlens.questions.reliance.findings import say_all
@@ -86,7 +87,7 @@ def _judge(context: Context, indices: Tensor, labels: Tensor, *, fill: Fill) -> 
     others = choose_donors(labels, seed=context.seed)
     own = choose_donors(labels, seed=context.seed, same_class=True)
     kinds_of_picture = ("swapped", "same", "removed")
-    named: dict[Subject, dict[str, list[Tensor]]] = {s: {k: [] for k in kinds_of_picture} for s in context.subjects}
+    given: dict[Subject, dict[str, list[Tensor]]] = {s: {k: [] for k in kinds_of_picture} for s in context.subjects}
     pictures = _Pictures(context, indices, fill)
     places = torch.arange(len(indices)).split(PORTION)
     for number, part in enumerate(places):
@@ -96,12 +97,12 @@ def _judge(context: Context, indices: Tensor, labels: Tensor, *, fill: Fill) -> 
             "same": pictures.swapped(part, torch.where(own < 0, others, own)[part]),
             "removed": pictures.removed(part),
         }
-        for subject, answers in named.items():
+        for subject, answers in given.items():
             for kind, images in kinds.items():
-                answers[kind].append(context.run(subject, images).argmax(1))
+                answers[kind].append(named(context.run(subject, images)))
     return {
-        subject: _changed(context.logits(subject)[indices].argmax(1), answers, labels, has_same=own >= 0)
-        for subject, answers in named.items()
+        subject: _changed(named(context.logits(subject)[indices]), answers, labels, has_same=own >= 0)
+        for subject, answers in given.items()
     }
 
 

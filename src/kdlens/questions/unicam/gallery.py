@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from kdlens.questions.context import Subject, Trio
+from kdlens.questions.named import named
 from kdlens.questions.unicam.cam import common_scale
 from kdlens.questions.unicam.maps import Scene, unicam_from_activations
 from kdlens.questions.unicam.view import View
@@ -41,7 +42,7 @@ def gallery(view: View, trios: Sequence[Trio], count: int) -> dict[str, np.ndarr
     for name, values in gains.items():
         arrays[f"gain.{name}"] = values[chosen].numpy()
     for name, subject in _columns(trios).items():
-        right = view.context.logits(subject)[chosen].argmax(1) == batch.labels
+        right = named(view.context.logits(subject)[chosen]) == batch.labels
         arrays[f"correct.{name}"] = right.to(torch.uint8).numpy()
     return arrays
 
