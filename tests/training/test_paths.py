@@ -46,6 +46,16 @@ def test_layers_are_kept_apart(make_network):
     assert recorder.result().per_step[1].tolist() == pytest.approx([0.0, 40**0.5])
 
 
+def test_large_layers_lose_no_digits():
+    network = nn.Sequential(nn.Conv2d(1500, 1000, 3, bias=False))  # 13 million weights
+    start = torch.randn(network[0].weight.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network[0].weight.copy_(start)
+    network.to(memory_format=torch.channels_last)
+    recorder = PathRecorder(network, ["0"])
+    assert recorder.result().initial_norm.item() == pytest.approx(start.double().norm().item(), rel=1e-6)
+
+
 def test_no_layers_no_paths():
     recorder = PathRecorder(nn.Linear(1, 1), [])
     recorder.after_step()
