@@ -154,7 +154,7 @@ def init(
     """Write a commented study.yaml to start from."""
     from importlib.resources import files
 
-    from kdlens.runs import write_atomically
+    from kdlens.files import write_atomically
 
     if path.exists() and not force:
         _fail(f"{path} is there already; choose another name, or --force to replace it")

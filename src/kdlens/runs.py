@@ -9,22 +9,21 @@
 Files appear whole or not at all: they are written beside their place and moved there in one step.
 """
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kdlens._version import __version__
 from kdlens.answer import Answer
 from kdlens.errors import RunFolderError
+from kdlens.files import beside, explained
+from kdlens.files import write_atomically as write_atomically
 
 MARKER = "run.json"
+_OLD = ".old-"
 
 
 class RunFolder:
@@ -50,7 +49,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path} is a file; give a folder for the run")
         if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / MARKER).is_file():
             raise RunFolderError(f"{self.path} is not empty and is not a kdlens run; choose a new folder")
-        with _explain_os_errors(self.path):
+        with explained(self.path):
             (self.path / "answers").mkdir(parents=True, exist_ok=True)
         if not (self.path / MARKER).exists():
             self.write_json(MARKER, {"made_by": "kdlens", "version": __version__, "layout": 1})
@@ -58,7 +57,7 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file whole or not at all; return its path."""
         target = self.path / name
-        with _explain_os_errors(target):
+        with explained(target):
             write_atomically(target, text.encode("utf-8"))
         return target
 
@@ -68,7 +67,11 @@ class RunFolder:
 
     def saved_questions(self) -> list[str]:
         """Names of the questions that have an answer here."""
-        return sorted(p.name for p in (self.path / "answers").iterdir() if (p / "fingerprint.txt").is_file())
+        place = self.path / "answers"
+        for left in place.glob(f"{_OLD}*"):
+            _restore(place / left.name.removeprefix(_OLD))
+        found = (p.name for p in place.iterdir() if (p / "fingerprint.txt").is_file())
+        return sorted(name for name in found if not name.startswith("."))  # others were never finished
 
     def load_answer(self, question: str, fingerprint: str | None = None) -> Answer | None:
         """Return the stored answer, or None if there is none or it was made from something else."""
@@ -86,39 +89,16 @@ class RunFolder:
     def save_answer(self, answer: Answer, fingerprint: str) -> None:
         """Store an answer; an older one of the same question is replaced in one step."""
         place = self.path / "answers"
-        with _explain_os_errors(place):
-            fresh = Path(tempfile.mkdtemp(prefix=f".new-{answer.question}-", dir=place))
+        with explained(place):
+            fresh = beside(place / answer.question, "new-")
             try:
+                fresh.mkdir()
                 answer.save(fresh)
                 (fresh / "fingerprint.txt").write_text(fingerprint)
-                os.chmod(fresh, 0o777 & ~_umask())  # mkdtemp makes it the owner's alone
                 _swap(fresh, place / answer.question)
             except BaseException:
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write `content` to `target` by way of a temporary file beside it, so `target` is never seen half-written."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def fingerprint_of(content: Any) -> str:
@@ -143,7 +123,7 @@ def _code_fingerprint() -> str:
 
 
 def _old(folder: Path) -> Path:
-    return folder.with_name(f".old-{folder.name}")
+    return folder.with_name(f"{_OLD}{folder.name}")
 
 
 def _swap(fresh: Path, target: Path) -> None:
@@ -159,15 +139,3 @@ def _restore(folder: Path) -> None:
     """Finish a swap that was killed half-way."""
     if not folder.exists() and _old(folder).exists():
         os.rename(_old(folder), folder)
-
-
-@contextlib.contextmanager
-def _explain_os_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except RunFolderError:
-        raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunFolderError(f"the disk is full while writing {path}; what was finished before is kept") from error
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kdlens.errors import ModelError
+from kdlens.files import whole
 from kdlens.models.checkpoints import read_tensors
 from kdlens.models.keys import fit_keys
 from kdlens.models.wrappers import unwrap
@@ -133,23 +133,10 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
     if not path.parent.is_dir():
         raise ModelError(f"cannot write {path}: there is no folder {path.parent}")
     try:
-        _write(tensors, path, header)
+        with whole(path) as fresh:
+            save_file(tensors, fresh, header)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot write {path}: {error}; what was there before is kept") from error
-
-
-def _write(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's other files; safetensors would make it private
-        save_file(tensors, temporary, header)
-        temporary.chmod(mode)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _untied(network: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:

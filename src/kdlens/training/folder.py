@@ -8,12 +8,9 @@ checkpoints/epoch-NNN.safetensors   the student after NNN epochs; 000 is its sta
 student.safetensors         the trained student; its presence means that the training is finished
 """
 
-import contextlib
 import csv
-import errno
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,8 @@ from typing import Any
 from torch import nn
 
 from kdlens.errors import RunFolderError
+from kdlens.files import explained, write_atomically
 from kdlens.models.weights import read_weights, save_weights
-from kdlens.runs import write_atomically
 from kdlens.training.state import State, prefixed
 
 ABOUT, STATE, STUDENT = "training.json", "state.safetensors", "student.safetensors"
@@ -166,18 +163,3 @@ def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, 
 def _short(value: Any) -> str:
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 40 else text[:12] + "…"
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an operating system's error about `path` into one that says what to do."""
-    try:
-        yield
-    except RunFolderError:
-        raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise RunFolderError(
-                f"the disk is full while writing {path}; the last stored state is whole, so make room and run again"
-            ) from error
-        raise RunFolderError(f"cannot write {path}: {error.strerror or os.strerror(error.errno or 0)}") from error

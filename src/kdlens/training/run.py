@@ -22,9 +22,9 @@ from kdlens.data import load_dataset
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.errors import ConfigError
+from kdlens.files import explained, write_atomically
 from kdlens.models.load import load_model
 from kdlens.processes import Processes
-from kdlens.runs import write_atomically
 from kdlens.stats.resampling import seed_interval
 from kdlens.training.api import distill
 from kdlens.training.batches import as_batches
@@ -32,7 +32,7 @@ from kdlens.training.chain import distill_chain
 from kdlens.training.config import NetworkSection, TrainingConfig, load_training_config
 from kdlens.training.evaluation import evaluate
 from kdlens.training.events import Listener
-from kdlens.training.folder import EARLIER, explained
+from kdlens.training.folder import EARLIER
 from kdlens.training.losses import LOSSES
 from kdlens.training.losses.self_distillation import SelfDistillation
 from kdlens.training.methods import Method

@@ -1,0 +1,68 @@
+"""Files that appear whole or not at all, and an operating system's errors about them in words that say what to do."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdlens.errors import RunFolderError
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Give the path of an empty file beside `target`, and move it there in one step once it has been written.
+
+    Where the body fails or is killed, `target` is as it was; of a kill, a file `.NAME-...` stays behind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     with whole(Path(place) / "a.txt") as fresh:
+        ...         _ = fresh.write_text("all of it")
+        ...     (Path(place) / "a.txt").read_text()
+        'all of it'
+    """
+    fresh = beside(target)
+    try:
+        fresh.touch(exist_ok=False)
+        mode = fresh.stat().st_mode  # as the user's other files; some writers make theirs private
+        yield fresh
+        fresh.chmod(mode)
+        with fresh.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(fresh, target)
+    finally:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+
+
+def write_atomically(target: Path, content: bytes) -> None:
+    """Write `content` to `target`, which is never seen half-written."""
+    with whole(target) as fresh:
+        fresh.write_bytes(content)
+
+
+def beside(target: Path, kind: str = "") -> Path:
+    """A free name beside `target`, hidden, for what is not finished yet."""
+    return target.with_name(f".{kind}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an operating system's error about `path` into one that says what to do.
+
+    Raises:
+        RunFolderError: the disk is full, or `path` cannot be written for another reason.
+    """
+    try:
+        yield
+    except RunFolderError:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise RunFolderError(
+                f"the disk is full while writing {path}; what was finished before is kept, so make room and run again"
+            ) from error
+        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
