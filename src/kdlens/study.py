@@ -13,7 +13,7 @@ from torch import nn
 from kdlens.answer import Answer
 from kdlens.checks import Diagnosis, doctor
 from kdlens.config import Question, question_options
-from kdlens.data.images import Images, as_images
+from kdlens.data.images import Images, as_given
 from kdlens.environment import command_line, environment
 from kdlens.errors import ConfigError, did_you_mean
 from kdlens.models.layers import auto_layers, resolve
@@ -274,7 +274,7 @@ def explain(
     networks += [Network("baseline", "baseline", m, i) for i, m in enumerate(_listed(baseline))]
     named = student if isinstance(student, Mapping) else {"student": student}
     networks += [Network(name, "student", m, i) for name, nets in named.items() for i, m in enumerate(_listed(nets))]
-    images = _as_given(data, mean=mean, std=std, classes=class_names)
+    images = as_given(data, mean=mean, std=std, classes=class_names)
     with _where_they_were(networks):
         study = Study(
             networks,
@@ -289,13 +289,6 @@ def explain(
             say=progress or (lambda text: None),
         )
         return study.run()
-
-
-def _as_given(data: Any, **options: Any) -> Images:
-    """Take a user's float tensors as what the networks see; kdlens's own datasets give pictures in [0, 1]."""
-    dataset = getattr(data, "dataset", data)
-    normalised = isinstance(dataset, Images) or not type(dataset).__module__.startswith("kdlens.data.")
-    return as_images(data, normalised=normalised, **options)
 
 
 def _listed(networks: Networks) -> list[nn.Module]:

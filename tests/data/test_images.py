@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from kdlens.data import load_dataset
-from kdlens.data.images import Images, Item, as_images
+from kdlens.data.images import Images, Item, as_given, as_images
 from kdlens.data.memory import InMemory
 from kdlens.errors import DataError
 
@@ -350,3 +350,14 @@ def test_named_datasets_and_their_errors():
         load_dataset("fashion", root=".")
     with pytest.raises(DataError, match='fashion has no split "val"; choose from train, test'):
         load_dataset("fashion", split="val")
+
+
+def test_as_given_normalises_pictures_once():
+    scale = {"mean": [0.5], "std": [0.25]}
+    data = InMemory(PIXELS, LABELS, ["a", "b"])
+    shifted = DataLoader(data, collate_fn=lambda rows: (torch.stack([(r[0] - 0.5) / 0.25 for r in rows]), [0]))
+    for source in (data, DataLoader(data), shifted, SOURCES["PIL"], Images(data, **scale)):
+        images = as_given(source, **({} if isinstance(source, Images) else scale))
+        assert torch.allclose(images[1].image, (FLOATS[1] - 0.5) / 0.25)
+        assert torch.equal(images.display(images[1].image[None])[0], PIXELS[1].permute(1, 2, 0))
+    assert torch.equal(as_given(SOURCES["tensors"], **scale)[1].image, FLOATS[1])

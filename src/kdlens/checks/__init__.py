@@ -12,7 +12,7 @@ from kdlens.checks.diagnosis import Diagnosis as Diagnosis
 from kdlens.checks.patient import Layers, Loss, Patient
 from kdlens.checks.table import CHECKS as CHECKS
 from kdlens.checks.table import examine
-from kdlens.data.images import as_images
+from kdlens.data.images import as_given
 from kdlens.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ def doctor(
         student: the distilled student, trained or not, or None.
         baseline: the student's architecture trained on labels alone.
         data: a DataLoader or map-style dataset of `(image, label)`, as for `kdlens.explain`.
-        mean: per-channel mean that the images still need, as for `kdlens.Images`.
+        mean: per-channel mean, as for `kdlens.explain`: pictures are normalised with it, tensors have been already.
         std: per-channel standard deviation, likewise.
         cached_logits: stored outputs of the teacher for all images in data order, `(n, classes)`, or a file of them
             (`.npy`, or `.safetensors` with one tensor).
@@ -68,7 +68,7 @@ def doctor(
         raise ConfigError("the doctor needs at least one network, and data")
     patient = Patient(
         given,
-        as_images(data, mean=mean, std=std),
+        as_given(data, mean=mean, std=std),
         sample=images,
         cached_logits=_read(cached_logits),
         temperature=temperature,

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from kdlens.data.items import Item, Raw, to_item
+from kdlens.data.loaders import has_own_collate
 from kdlens.data.resize import Fit, Size, fit_image, fit_mask, side_lengths
 from kdlens.data.sources import classes_of, file_of, labels_of, map_style, name_of
 from kdlens.errors import DataError
@@ -212,6 +213,31 @@ def as_images(source: Any, **options: Any) -> Images:
     if given:
         raise DataError(f"Images are prepared already; give {', '.join(given)} where they are made")
     return source
+
+
+def as_given(source: Any, **options: Any) -> Images:
+    """Take a user's float images as what the networks see; pictures are normalised with `mean` and `std`.
+
+    Pictures are integer pixels and PIL images, and the images of kdlens's own datasets, unless a loader's collate
+    function has changed them. For all others `mean` and `std` serve the display only.
+
+    Args:
+        source: as for `as_images`.
+        options: as for `Images`.
+
+    Raises:
+        DataError: as `as_images`.
+
+    Example:
+        >>> done_already = [((torch.rand(3, 8, 8) - 0.5) / 0.25, 0)]
+        >>> torch.equal(as_given(done_already, mean=[0.5], std=[0.25])[0].image, done_already[0][0])
+        True
+    """
+    if isinstance(source, Images):
+        return as_images(source, **options)
+    dataset = getattr(source, "dataset", source)  # of a loader
+    pictures = type(dataset).__module__.startswith("kdlens.data.") and not has_own_collate(source)
+    return as_images(source, normalised=not pictures, **options)
 
 
 def _checked_scale(

@@ -8,18 +8,22 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from kdlens.data.items import Item, to_item, to_label
+from kdlens.data.loaders import Collated, dataset_of, parts_of
 from kdlens.errors import DataError
 
-_KEYS = ("image", "label", "mask")
 _PROBES = 8  # items that must agree with a list of labels before the list is believed
 
 
 def map_style(source: Any) -> Any:
-    """Return something with a length and items: the dataset itself, a loader's, or a stream read into memory once."""
+    """Return something with a length and items: the dataset itself, a loader's, or a stream read into memory once.
+
+    Raises:
+        DataError: it is neither, or a loader whose images are not a set.
+    """
     if isinstance(source, DataLoader):
         if isinstance(source.dataset, IterableDataset):
             return list(_unbatched(source, batched=source.batch_size is not None))
-        return source.dataset
+        return dataset_of(source)
     if isinstance(source, IterableDataset):
         return list(source)
     if (
@@ -36,14 +40,14 @@ def map_style(source: Any) -> Any:
 
 def name_of(dataset: Any) -> str:
     """Name of a dataset, for people."""
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, (Subset, Collated)):
         return name_of(dataset.dataset)
     return str(getattr(dataset, "name", None) or type(dataset).__name__)
 
 
 def classes_of(dataset: Any) -> list[str] | None:
     """Class names, where the dataset knows them."""
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, (Subset, Collated)):
         return classes_of(dataset.dataset)
     found = getattr(dataset, "classes", None)
     if found is None and "label" in _columns(dataset):
@@ -55,6 +59,8 @@ def file_of(dataset: Any, index: int) -> str | None:
     """File behind an item, where the dataset keeps a list of them as torchvision's folders do."""
     if isinstance(dataset, Subset):
         return file_of(dataset.dataset, int(dataset.indices[index]))
+    if isinstance(dataset, Collated):
+        return file_of(dataset.dataset, index)
     files = getattr(dataset, "files", None) or getattr(dataset, "samples", None) or getattr(dataset, "imgs", None)
     if not isinstance(files, Sequence) or not 0 <= index < len(files):
         return None
@@ -78,7 +84,7 @@ def labels_of(dataset: Any, read: Any) -> Tensor:
 
 
 def _is_ours(dataset: Any) -> bool:
-    return type(dataset).__module__.startswith("kdlens.")
+    return type(dataset).__module__.startswith("kdlens.") and not isinstance(dataset, Collated)
 
 
 def _columns(dataset: Any) -> list[str]:
@@ -90,6 +96,8 @@ def _listed_labels(dataset: Any) -> Tensor | None:
     if isinstance(dataset, Subset):
         whole = _listed_labels(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(dataset.indices).long()]
+    if isinstance(dataset, Collated):
+        return _listed_labels(dataset.dataset)
     if isinstance(dataset, TensorDataset):
         listed: Any = dataset.tensors[1] if len(dataset.tensors) > 1 else None
     elif isinstance(dataset, (list, tuple)):
@@ -113,10 +121,7 @@ def _unbatched(loader: Iterable[Any], *, batched: bool) -> Iterator[Item]:
         if not batched:
             yield to_item(batch, where).item
             continue
-        parts: list[Any] = [batch.get(k) for k in _KEYS] if isinstance(batch, Mapping) else list(batch)
-        images, labels, masks = (*parts, None, None, None)[:3]
-        if not isinstance(images, Tensor) or images.ndim != 4 or labels is None or len(images) != len(labels):
-            raise DataError(f"{where} does not hold images (n, C, H, W) with as many labels")
+        images, labels, masks = parts_of(batch, where)
         for i, image in enumerate(images):
             label = to_label(labels[i], where)
             yield to_item((image, label, None if masks is None else masks[i]), where).item
