@@ -19,6 +19,8 @@ def say_knowledge(answer: Answer, student: str) -> None:
     share = f"{number(100 * unique.value)} %{_percents(unique)} of its features' geometry is its own"
     if math.isnan(best.value):
         text = f"{student} has nothing that {best.compared_with} has not: their features are the same up to rounding."
+        if unique.value > HARDLY_UNIQUE:
+            text = f"R* of {beyond} is undefined: the labels do not tell these images apart; {share}."
         answer.say(text, rows=[index, unique_at])
         return
     evidence = f"R* = {_value(best)} at {best.layer}, {p_value(best.p)}, {counted(best.n or 0, 'image')}"
