@@ -6,7 +6,7 @@ everything the report shows.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -227,8 +227,3 @@ def _row(record: dict[Any, Any]) -> Row:
         elif name in ("seed", "n"):
             record[name] = int(record[name])
     return Row(**record)
-
-
-def verdicts(answers: Sequence[Answer]) -> list[Finding]:
-    """All verdicts, in the order of the answers."""
-    return [finding for answer in answers for finding in answer.findings if finding.kind == "verdict"]

@@ -18,6 +18,9 @@ from kdlens.models.taps import record
 from kdlens.questions.context import Batch, Subject, Trio
 from kdlens.runtime import Runtime, estimate_batch_size
 
+LOGITS = "."
+"""Key of the logits beside the layers' activations; no layer can have this name."""
+
 CACHE_BYTES = 2 * 1024**3
 """Activations kept for questions that share them; the oldest go first."""
 
@@ -75,7 +78,7 @@ class Workbench:
         if subject not in self._logits:
             self.progress(f"{_label(subject)}: predicting {len(self.images)} images")
             every = torch.arange(len(self.images))
-            self._logits[subject] = self._pass(subject, every, ())["output"]
+            self._logits[subject] = self._pass(subject, every, ())[LOGITS]
         return self._logits[subject]
 
     def activations(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -85,7 +88,7 @@ class Workbench:
         found = {layer: self._activations[subject, layer, key] for layer in layers if layer not in missing}
         if missing:
             self.progress(f"{_label(subject)}: reading {', '.join(missing)}")
-            found |= {layer: a for layer, a in self._pass(subject, indices, missing).items() if layer != "output"}
+            found |= {layer: a for layer, a in self._pass(subject, indices, missing).items() if layer != LOGITS}
             self._keep(subject, key, found)
         return {layer: found[layer] for layer in layers}
 
@@ -107,10 +110,10 @@ class Workbench:
 
         def forward(part: Tensor) -> dict[str, Tensor]:
             output, _ = record(subject.network, images[part].to(self.runtime.device), ())
-            return {"output": output.float()}
+            return {LOGITS: output.float()}
 
         size = self._batch_size(subject)
-        return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)["output"]
+        return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)[LOGITS]
 
     def progress(self, text: str) -> None:
         """Tell the person what is being done; only the first process speaks."""
@@ -121,7 +124,7 @@ class Workbench:
         def forward(part: Tensor) -> dict[str, Tensor]:
             images = self.images.batch(part)[0].to(self.runtime.device)
             output, found = record(subject.network, images, layers)
-            return {"output": output.float(), **{layer: a.float() for layer, a in found.items()}}
+            return {LOGITS: output.float(), **{layer: a.float() for layer, a in found.items()}}
 
         return self.runtime.over(indices, forward, batch_size=self._batch_size(subject))
 

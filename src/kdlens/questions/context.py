@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from kdlens.answer import Answer
@@ -110,8 +109,3 @@ class Question(Protocol):
 def reference_size(classes: int) -> int:
     """Size of the reference set a study draws: at least 128 images and at least 8 of a class."""
     return max(128, 8 * classes)
-
-
-def check_finite(name: str, values: Tensor) -> bool:
-    """Whether all values are finite; a question says so in an alert instead of reporting nonsense."""
-    return bool(torch.isfinite(values).all())
