@@ -23,6 +23,37 @@ def test_registered_by_decorator_and_never_replaced():
         registry.register("a")(B)
 
 
+def test_a_notebook_cell_may_run_twice():
+    registry = Registry("thing", {})
+    cell = """
+@registry.register("mine")
+class Mine:
+    version = {}
+"""
+    for version in (1, 2):
+        exec(cell.format(version), {"registry": registry, "__name__": "__main__"})
+        assert registry["mine"].version == version
+
+
+def test_another_thing_under_a_taken_name_is_refused():
+    registry = Registry("thing", {"lazy": "no_such_module:x"})
+
+    @registry.register("mine")
+    class Mine: ...
+
+    class Other: ...
+
+    with pytest.raises(UnknownNameError, match=r"registered already, for .*Mine; choose another name"):
+        registry.register("mine")(Other)
+    with pytest.raises(UnknownNameError, match="for no_such_module:x"):  # said without importing it
+        registry.register("lazy")(Other)
+    registry.register("short")(lambda: 1)
+    with pytest.raises(UnknownNameError, match="registered already"):
+        registry.register("short")(lambda: 2)  # every lambda has the same name
+    assert registry["mine"] is Mine
+    assert registry["short"]() == 1
+
+
 def test_listing_names_imports_nothing():
     registry = Registry("thing", {"gone": "no_such_module:x"})
     assert registry.names() == ["gone"]

@@ -39,11 +39,17 @@ class Registry(Generic[T]):
         self._searched_entry_points = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that adds its object under `name`; a taken name is refused."""
+        """Return a decorator that adds its object under `name`.
+
+        The same class or function defined again, as when a notebook cell runs twice, replaces the earlier one; anything
+        else under a taken name is refused.
+        """
 
         def add(thing: T) -> T:
-            if name in self:
-                raise UnknownNameError(f'{self.kind} "{name}" is registered already')
+            if name in self and self._home(name) != _home_of(thing):
+                raise UnknownNameError(
+                    f'{self.kind} "{name}" is registered already, for {self._home(name)}; choose another name'
+                )
             self._loaded[name] = thing
             return thing
 
@@ -76,8 +82,20 @@ class Registry(Generic[T]):
         """All (name, object) pairs, each loaded."""
         return [(name, self[name]) for name in self.names()]
 
+    def _home(self, name: str) -> str:
+        """Where a known name's object is defined; what is not loaded yet stays so."""
+        if name in self._loaded:
+            return _home_of(self._loaded[name]) or "an object"
+        return self._where[name]
+
     def _search_entry_points(self) -> None:
         if self.group and not self._searched_entry_points:
             for point in entry_points(group=self.group):
                 self._where.setdefault(point.name, point.value)  # a plug-in never replaces a built-in
         self._searched_entry_points = True
+
+
+def _home_of(thing: object) -> str:
+    """`"module:name"` of a class or function; empty for what has no name of its own, such as a lambda."""
+    name = getattr(thing, "__qualname__", "")
+    return "" if not name or name.endswith("<lambda>") else f"{thing.__module__}:{name}"
