@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdlens.errors import KdlensError
-from kdlens.runtime import Runtime, estimate_batch_size
+from kdlens.memory import estimate_batch_size
+from kdlens.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_no_memory_for_one_image_is_said(runtime):
     def starving(part):
         raise MemoryError
 
-    with pytest.raises(KdlensError, match="out of memory with a batch of one image"):
+    with pytest.raises(KdlensError, match="out of memory with one image at a time"):
         runtime.over(torch.arange(3), starving, batch_size=2)
 
 
@@ -64,7 +65,7 @@ def test_shards_are_contiguous_and_cover_everything(runtime, monkeypatch):
 
 
 def test_a_larger_image_gets_a_smaller_batch(monkeypatch):
-    monkeypatch.setattr("kdlens.runtime.free_bytes", lambda device: 40_000_000)
+    monkeypatch.setattr("kdlens.memory.free_bytes", lambda device: 40_000_000)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(inplace=True))
     small, large = (estimate_batch_size(net, torch.zeros(1, 3, side, side)) for side in (32, 128))
     assert large < small

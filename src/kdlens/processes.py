@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from kdlens.errors import ConfigError
+
 T = TypeVar("T")
 
 
@@ -17,6 +19,9 @@ class Processes:
 
     Args:
         device: `"auto"` (this process's accelerator, else the CPU) or a torch device name.
+
+    Raises:
+        ConfigError: a device that is unknown or not here.
 
     Example:
         >>> here = Processes("cpu")
@@ -27,9 +32,10 @@ class Processes:
     def __init__(self, device: str = "auto") -> None:
         from accelerate import PartialState
 
-        on_cpu = device == "cpu" or not torch.accelerator.is_available()  # else several CPU processes stay strangers
-        self._state = PartialState(cpu=on_cpu)
-        self.device = torch.device(self._state.device if device == "auto" else device)
+        wanted = None if device == "auto" else _existing(device)
+        on_cpu = wanted == torch.device("cpu") or not torch.accelerator.is_available()
+        self._state = PartialState(cpu=on_cpu)  # without cpu=True several CPU processes stay strangers
+        self.device = torch.device(self._state.device) if wanted is None else wanted
         self.rank = int(self._state.process_index)
         self.count = int(self._state.num_processes)
         self.is_main = self.rank == 0
@@ -58,3 +64,15 @@ class Processes:
             return module
         ids: list[Any] | None = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused_parameters)
+
+
+def _existing(name: str) -> torch.device:
+    """A device by name; one that is unknown or absent is told now, not in the first forward pass."""
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        found = torch.accelerator.current_accelerator()
+        here = "cpu" if found is None else f"cpu and {found.type} ({torch.accelerator.device_count()})"
+        raise ConfigError(f'device "{name}" cannot be used; this machine has {here}. "auto" chooses') from error
+    return device

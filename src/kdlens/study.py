@@ -4,22 +4,20 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import nn
 
 from kdlens.answer import Answer
 from kdlens.checks import Diagnosis, doctor
-from kdlens.config import Question, question_options
+from kdlens.config import Question
 from kdlens.data.images import Images, as_given
 from kdlens.environment import command_line, environment
-from kdlens.errors import ConfigError, did_you_mean
-from kdlens.models.layers import auto_layers, resolve
 from kdlens.models.weights import weights_fingerprint
-from kdlens.questions import QUESTIONS
-from kdlens.questions.context import Subject
+from kdlens.networks import Layers, Network, check_fit, check_layers, check_roles, subject_of
+from kdlens.questions.making import make_questions
 from kdlens.report import DataCard, Meta, ModelCard, Report
 from kdlens.runs import RunFolder, fingerprint_of
 from kdlens.runtime import Runtime
@@ -27,23 +25,9 @@ from kdlens.workbench import Workbench
 
 DEFAULT_QUESTIONS: tuple[Question, ...] = ("accuracy", "unicam", "relevance", "reliance")
 Networks = nn.Module | Sequence[nn.Module]
-Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
 Say = Callable[[str], None]
-Role = Literal["teacher", "student", "baseline"]
 
 log = logging.getLogger("kdlens")
-
-
-@dataclass(frozen=True)
-class Network:
-    """One network of a study before its layers are chosen."""
-
-    name: str
-    role: Role
-    module: nn.Module
-    seed: int = 0
-    arch: str = ""
-    weights: str = ""
 
 
 class Study:
@@ -63,7 +47,7 @@ class Study:
         say: called with a short text when something long starts.
 
     Raises:
-        ConfigError: no student or no baseline, or an unknown option of a question.
+        ConfigError: networks, layers or questions that make no study, or an option of a question that is unknown.
         UnknownNameError: an unknown question; LayerNotFoundError: an unknown layer.
         ModelError: a network does not fit the data.
     """
@@ -83,19 +67,21 @@ class Study:
         source: str = "",
         say: Say = lambda text: None,
     ) -> None:
-        for role in ("baseline", "student"):
-            if not any(network.role == role for network in networks):
-                raise ConfigError(f"a study needs at least one {role}")
-        self.questions = [make_question(entry) for entry in questions]
+        check_roles(networks)
+        layers = check_layers(layers)
+        self.questions = make_questions(questions)
         self.networks = tuple(networks)
         self.runtime = Runtime(device, batch_size)
         self.images = images
+        self.layers = layers
         self.title = title
         self.source = source
         self.folder = RunFolder(out) if out is not None and self.runtime.processes.is_main else None
+        image = images.batch(torch.tensor([0]))[0].to(self.runtime.device)
         for network in networks:
             network.module.to(self.runtime.device)
-        subjects = [self._subject(network, layers) for network in networks]
+            check_fit(network, image, len(images.classes))
+        subjects = [subject_of(network, image, layers) for network in networks]
         self.workbench = Workbench(subjects, images, seed=seed, runtime=self.runtime, say=say)
 
     def run(self, *, alerts: Sequence[str] = ()) -> "Report":
@@ -122,9 +108,9 @@ class Study:
         return report
 
     def diagnose(self) -> Diagnosis:
-        """Run the doctor on the first network of every role; see `kdlens.doctor`."""
-        self.workbench.progress("doctor: looking for the usual mistakes")
-        return diagnose(self.networks, self.images, seed=self.workbench.seed)
+        """Run the doctor on teacher, baseline and every student, the first seed of each; see `kdlens.doctor`."""
+        self.workbench.progress("doctor: looking for the usual mistakes (first seed of every network)")
+        return diagnose(self.networks, self.images, layers=self.layers, seed=self.workbench.seed)
 
     def _answer(self, question: Any, common: dict[str, Any]) -> Answer:
         fingerprint = fingerprint_of({**common, "question": question.name, "options": asdict(question)})
@@ -140,17 +126,6 @@ class Study:
         if self.folder is not None:
             self.folder.save_answer(answer, fingerprint)
         return answer
-
-    def _subject(self, network: Network, layers: Layers) -> Subject:
-        asked = layers.get(network.role, "auto") if isinstance(layers, Mapping) else layers
-        if asked == "auto":
-            example = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
-            names = auto_layers(network.module, example)
-        else:
-            names = tuple(asked)
-            for name in names:
-                resolve(network.module, name)
-        return Subject(network.name, network.role, network.module, names, network.seed)
 
     def _fingerprint(self) -> dict[str, Any]:
         """What every answer depends on beside its question."""
@@ -198,26 +173,6 @@ class Study:
         self.folder.write_json("environment.json", {**report.meta.environment, "command": report.meta.command})
         self.folder.write_json("meta.json", report.meta.to_dict())
         report.save(self.folder.path / "report.html", overwrite=True)  # our own file in our own folder
-
-
-def make_question(entry: Question) -> Any:
-    """Build a question from its name, or from `{name: options}`.
-
-    Raises:
-        UnknownNameError: no such question.
-        ConfigError: an option it does not have.
-
-    Example:
-        >>> make_question({"unicam": {"gallery": 8}}).gallery
-        8
-    """
-    name, options = question_options(entry)
-    kind = QUESTIONS[name]
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
-    for option in options:
-        if option not in known:
-            raise ConfigError(f'question "{name}" has no option "{option}"{did_you_mean(option, known)}')
-    return kind(**options)
 
 
 def explain(
@@ -274,6 +229,7 @@ def explain(
     networks += [Network("baseline", "baseline", m, i) for i, m in enumerate(_listed(baseline))]
     named = student if isinstance(student, Mapping) else {"student": student}
     networks += [Network(name, "student", m, i) for name, nets in named.items() for i, m in enumerate(_listed(nets))]
+    check_roles(networks)
     images = as_given(data, mean=mean, std=std, classes=class_names)
     with _where_they_were(networks):
         study = Study(
@@ -292,7 +248,7 @@ def explain(
 
 
 def _listed(networks: Networks) -> list[nn.Module]:
-    return [networks] if isinstance(networks, nn.Module) else list(networks)
+    return list(networks) if isinstance(networks, (list, tuple)) else [networks]  # type: ignore[list-item]
 
 
 @contextlib.contextmanager
@@ -307,7 +263,9 @@ def _where_they_were(networks: Sequence[Network]) -> Any:
                 network.module.to(place)
 
 
-def diagnose(networks: Sequence[Network], images: Images, *, seed: int) -> Diagnosis:
-    """Run the doctor on the first network of every role."""
-    first = {network.role: network.module for network in reversed(networks)}
-    return doctor(first.get("teacher"), first["student"], first["baseline"], images, seed=seed)
+def diagnose(networks: Sequence[Network], images: Images, *, layers: Layers = "auto", seed: int) -> Diagnosis:
+    """Run the doctor on teacher, baseline and every student by name, the first seed of each."""
+    first = {(network.role, network.name): network.module for network in reversed(networks)}
+    by_role = {role: module for (role, _), module in first.items()}
+    students = {n.name: first["student", n.name] for n in networks if n.role == "student"}
+    return doctor(by_role.get("teacher"), students, by_role.get("baseline"), images, layers=layers, seed=seed)

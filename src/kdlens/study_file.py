@@ -11,9 +11,10 @@ from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.errors import ConfigError
 from kdlens.models.load import load_model
+from kdlens.networks import Network, Role
 from kdlens.report import Meta, Report
 from kdlens.runs import RunFolder
-from kdlens.study import Network, Role, Say, Study, diagnose
+from kdlens.study import Say, Study, diagnose
 
 
 def explain_file(
@@ -62,12 +63,12 @@ def study_from_file(
 
 
 def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Diagnosis:
-    """Run the doctor on the networks and images of a study.yaml; see `kdlens.doctor`."""
+    """Run the doctor on the networks, layers and images of a study.yaml, the first seed of each; see `kdlens.doctor`."""
     path = Path(path)
     config = load_yaml(path, StudyConfig)
     images = load_images(config, path.parent)
     networks = load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code)
-    return diagnose(networks, images, seed=config.seed)
+    return diagnose(networks, images, layers=config.layers, seed=config.seed)
 
 
 def report_from_folder(path: str | os.PathLike[str]) -> Report:

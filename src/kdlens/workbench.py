@@ -13,10 +13,10 @@ from torch import Tensor
 
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
-from kdlens.errors import ModelError
+from kdlens.memory import estimate_batch_size
 from kdlens.models.taps import record
 from kdlens.questions.context import Batch, Subject, Trio
-from kdlens.runtime import Runtime, estimate_batch_size
+from kdlens.runtime import Runtime
 
 LOGITS = "."
 """Key of the logits beside the layers' activations; no layer can have this name."""
@@ -34,9 +34,6 @@ class Workbench:
         seed: seed of every draw.
         runtime: device, processes and batch size.
         say: called with a short text when something long starts.
-
-    Raises:
-        ModelError: a network does not give one finite logit per class.
     """
 
     def __init__(
@@ -57,8 +54,6 @@ class Workbench:
         self._logits: dict[Subject, Tensor] = {}
         self._activations: OrderedDict[tuple[Subject, str, str], Tensor] = OrderedDict()
         self._batch_sizes: dict[Subject, int] = {}
-        for subject in self.subjects:
-            self._check(subject)
 
     @property
     def labels(self) -> Tensor:
@@ -141,23 +136,6 @@ class Workbench:
             self._activations[subject, layer, key] = activation
         while len(self._activations) > 1 and sum(a.nbytes for a in self._activations.values()) > CACHE_BYTES:
             self._activations.popitem(last=False)
-
-    def _check(self, subject: Subject) -> None:
-        """One image through the network, so that a wrong network is named before hours of work."""
-        image = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
-        try:
-            output, _ = record(subject.network, image, ())
-        except (RuntimeError, TypeError, ValueError) as error:
-            shape = tuple(image.shape)
-            raise ModelError(f"{_label(subject)} cannot take an image batch of shape {shape}: {error}") from error
-        if output.ndim != 2 or output.shape[1] != len(self.class_names):
-            raise ModelError(
-                f"{_label(subject)} gives an output of shape {tuple(output.shape)} for one image, but the data has "
-                f"{len(self.class_names)} classes, so (1, {len(self.class_names)}) was expected; "
-                "give the class count of the network's training, or the same class list"
-            )
-        if not torch.isfinite(output).all():
-            raise ModelError(f"{_label(subject)} gives NaN or infinite logits for the first image; check its weights")
 
 
 def _label(subject: Subject) -> str:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdlens.errors import DataError, KdlensError
-from kdlens.questions.portions import device_of, in_portions, portion_size
+from kdlens.memory import in_portions, portion_size
+from kdlens.models.device import device_of
 from kdlens.questions.unicam.cam import common_scale, energy_share, min_max, published_scale, upsample
 
 
@@ -95,7 +96,7 @@ def test_device_of_a_network_without_parameters():
 
 def test_portions_are_estimated_where_images_are_many(monkeypatch):
     asked = []
-    monkeypatch.setattr("kdlens.questions.portions.estimate_batch_size", lambda model, x: asked.append(x.shape) or 6)
+    monkeypatch.setattr("kdlens.memory.estimate_batch_size", lambda model, x: asked.append(x.shape) or 6)
     net = torch.nn.Conv2d(3, 2, 3)
     assert portion_size(net, torch.zeros(8, 3, 224, 224)) == 32
     assert asked == []

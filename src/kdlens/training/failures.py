@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from kdlens.errors import ConfigError, KdlensError
+from kdlens.memory import ran_out
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def explained_failures(batch_size: int, processes: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if isinstance(error, KdlensError) or not _memory_ran_out(error):
+        if isinstance(error, KdlensError) or not ran_out(error):
             raise
         raise KdlensError(
             f"out of memory with batches of {batch_size} images; choose a smaller batch_size (and a learning rate "
@@ -38,9 +39,3 @@ def explained_failures(batch_size: int, processes: int) -> Iterator[None]:
             "a BatchNorm layer of the student got a single value per channel, of which there is no variance; every "
             f"process needs at least two images of a batch (batch_size is {batch_size}, processes: {processes})"
         ) from error
-
-
-def _memory_ran_out(error: BaseException) -> bool:
-    from accelerate.utils.memory import should_reduce_batch_size
-
-    return isinstance(error, MemoryError) or bool(isinstance(error, Exception) and should_reduce_batch_size(error))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kdlens.errors import KdlensError
+from kdlens.memory import free_bytes
 from kdlens.training.batches import Batches
 from kdlens.training.outputs import Reader
 
@@ -99,8 +100,6 @@ class Teacher:
 
 
 def _check_memory(first: Taught, count: int, device: torch.device) -> None:
-    from kdlens.runtime import free_bytes
-
     parts = [part for part in (first.logits, *first.features) if part is not None]
     needed = sum(part.nbytes / len(part) for part in parts) * count
     if needed > MEMORY_SHARE * free_bytes(device):

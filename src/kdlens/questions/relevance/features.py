@@ -8,8 +8,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from kdlens.errors import DataError, StatisticsError
+from kdlens.memory import in_portions
+from kdlens.models.device import device_of
 from kdlens.models.taps import record
-from kdlens.questions.portions import device_of, in_portions
 from kdlens.stats.pairs import distances
 
 FEATURE_BYTES = 1024**3

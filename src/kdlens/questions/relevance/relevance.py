@@ -17,8 +17,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from kdlens.errors import DataError
+from kdlens.models.device import device_of
 from kdlens.models.layers import auto_layers
-from kdlens.questions.portions import device_of
 from kdlens.questions.relevance.features import (
     ENOUGH_IMAGES,
     FEWEST_IMAGES,

@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdlens.errors import LayerShapeError
+from kdlens.memory import in_portions, portion_size
+from kdlens.models.device import device_of
 from kdlens.models.layers import last_spatial_layer
 from kdlens.models.taps import Recorder, record
 from kdlens.models.tokens import to_feature_map
-from kdlens.questions.portions import device_of, in_portions, portion_size
 from kdlens.questions.unicam.maps import Features, Scene, Sight, check_places, vectors
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from kdlens.errors import DataError, StatisticsError
+from kdlens.models.device import device_of
 from kdlens.models.layers import auto_layers, last_spatial_layer
-from kdlens.questions.portions import device_of
 from kdlens.questions.unicam.forward import Reader, layer_of_given
 from kdlens.questions.unicam.maps import Features, Scene, UniCAM, unicam_from_activations
 from kdlens.questions.unicam.protocols import PROTOCOLS, Request
