@@ -100,11 +100,39 @@ def test_equal_networks_give_an_alert_with_the_reason(fake_context):
     fake_context.subjects = (teacher, baseline, replace(student, network=baseline.network))
     answer = RelevanceQuestion(images=64, permutations=10).answer(fake_context)
     assert math.isnan(answer.value("rs_distilled", model="kd", layer="layer1", seed=None))
-    told = texts(answer, "alert")
-    assert any(
-        "No score for kd against baseline at layer1 (rs_distilled and rs_residual)" in t and "alike up to rounding" in t
-        for t in told
+    [told] = [f for f in answer.findings if "No score" in f.text]
+    assert told.text == (
+        "No score for kd against baseline at layer1, layer2 and layer3 (rs_distilled and rs_residual): both networks' "
+        "features are alike up to rounding, so neither has anything of its own."
     )
+    undefined = {i for i, row in enumerate(answer.rows) if math.isnan(row.value)}
+    assert set(told.rows) == undefined  # each dash in the table finds its reason
+
+
+def test_one_alert_a_reason_however_many_networks_and_layers(make_context):
+    """Five images of five classes: no label is nearer to one than to another."""
+    context = make_context(n=5, classes=5, seeds=2, students=("kd", "at"))
+    answer = RelevanceQuestion(images=5, permutations=10).answer(context)
+    told = [text for text in texts(answer, "alert") if text.startswith("No score")]
+    assert len(told) == len({text.rpartition(": ")[2] for text in told}) == 2
+    assert told[0].startswith(
+        "No score for teacher at layer1, layer2 and layer3; baseline at layer1, layer2 and layer3; "
+        "kd at layer1, layer2 and layer3; at at layer1, layer2 and layer3 (rs_layer): "
+    )
+    assert not any("same label" in text.lower() for text in texts(answer, "alert"))
+
+
+def test_a_seed_without_a_score_is_named(make_context):
+    from dataclasses import replace
+
+    context = make_context(n=64, seeds=3)
+    baselines = {s.seed: s for s in context.subjects if s.role == "baseline"}
+    context.subjects = tuple(
+        replace(s, network=baselines[s.seed].network) if s.role == "student" and s.seed != 1 else s
+        for s in context.subjects
+    )
+    told = texts(RelevanceQuestion(images=32, permutations=0).answer(context), "alert")
+    assert any(text.startswith("No score for kd (seeds 0 and 2) against baseline at layer1,") for text in told)
 
 
 def test_two_classes_and_few_images_are_told(make_context):

@@ -64,13 +64,17 @@ def p_value(p: float | None) -> str:
     return "p = 1" if p >= 0.9995 else f"p = {p:.3f}".replace("0.", ".")
 
 
-def counted(n: int, thing: str, plural: str = "") -> str:
-    """A count and its thing.
+def counted(n: float, thing: str, plural: str = "") -> str:
+    """A count and its thing; a mean of counts, which is a float, has one digit and always the plural.
 
     Example:
         >>> counted(1, "image"), counted(2000, "image"), counted(3, "class", "classes")
         ('1 image', '2,000 images', '3 classes')
+        >>> counted(1.0, "image"), counted(1234.56, "image")
+        ('1.0 images', '1,234.6 images')
     """
+    if isinstance(n, float):
+        return f"{n:,.1f} {plural or thing + 's'}"
     return f"{n:,} {thing if n == 1 else plural or thing + 's'}"
 
 

@@ -12,6 +12,9 @@ from kdlens.stats.resampling import holm
 
 CERTAIN = 0.05
 
+MOST_PLACES = 3
+"""Networks named in one alert; the others are counted."""
+
 
 def say_all(answer: Answer, measured: Measured, targets: Distances) -> None:
     """Add findings for every student, then alerts."""
@@ -100,17 +103,33 @@ def _like_the_teacher(answer: Answer, student: str) -> None:
 
 
 def _undefined(answer: Answer, measured: Measured) -> None:
-    """One alert for every layer of a network without scores, with the reason."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for (metric, model, compared_with, layer), scores in measured.by_seed.items():
-        for seed, score in scores.items():
-            if score.problem:
-                name = model if len(scores) == 1 else f"{model} (seed {seed})"
-                both = f" against {compared_with}" if compared_with else ""
-                reasons.setdefault((f"{name}{both} at {layer}", score.problem), []).append(metric)
-    for (where, reason), metrics in reasons.items():
-        text = f"No score for {where} ({listed(metrics)}): {reason}."
-        answer.say(text, kind="alert", tone="bad")
+    """One alert for every reason why scores are undefined, with the networks and layers it holds for."""
+    places: dict[str, dict[str, list[str]]] = {}
+    metrics: dict[str, list[str]] = {}
+    support: dict[str, list[int]] = {}
+    for key, scores in measured.by_seed.items():
+        metric, model, compared_with, layer = key
+        for reason in dict.fromkeys(score.problem for score in scores.values() if score.problem):
+            seeds = [str(seed) for seed, score in scores.items() if score.problem == reason]
+            name = model if len(scores) == len(seeds) else f"{model} (seed{'s' * (len(seeds) > 1)} {listed(seeds)})"
+            who = f"{name} against {compared_with}" if compared_with else name
+            places.setdefault(reason, {}).setdefault(who, []).append(layer)
+            metrics.setdefault(reason, []).append(metric)
+            support.setdefault(reason, []).extend(_without_number(answer, model, compared_with, layer))
+    for reason, layers in places.items():
+        where = [f"{who} at {listed(list(dict.fromkeys(at)), most=4)}" for who, at in layers.items()]
+        shown = where if len(where) <= MOST_PLACES + 1 else [*where[:MOST_PLACES], f"{len(where) - MOST_PLACES} more"]
+        text = f"No score for {'; '.join(shown)} ({listed(list(dict.fromkeys(metrics[reason])))}): {reason}."
+        answer.say(text, rows=dict.fromkeys(support[reason]), kind="alert", tone="bad")
+
+
+def _without_number(answer: Answer, model: str, compared_with: str, layer: str) -> list[int]:
+    """The undefined rows of one network's layer, so that each of them can show its reason."""
+    return [
+        i
+        for i, row in enumerate(answer.rows)
+        if (row.model, row.compared_with, row.layer) == (model, compared_with, layer) and math.isnan(row.value)
+    ]
 
 
 def _corrected(rows: Sequence[tuple[int, Row]]) -> list[float]:
