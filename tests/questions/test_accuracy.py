@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_a_gain_is_found_with_its_numbers():
     text = verdict(answer)
     assert text.startswith("HELPED: kd names 90.0 % of the images right, baseline 80.0 %: +10.0 points [")
     assert "n = 1,000 images, 1 seed" in text
-    assert text.endswith("By the rule, because the interval lies above 0.")
+    assert text.endswith("The rule says so because the interval lies above 0.")
 
 
 def test_swapping_student_and_baseline_turns_the_verdict():
@@ -191,7 +192,7 @@ def test_likeness_to_the_teacher():
     assert answer.value("agreement_gain", model="kd") == pytest.approx(10.0)
     assert answer.value("kl_to_teacher", model="kd", seed=0) == 0
     assert answer.value("kl_change", model="kd") < 0
-    assert any("kd agrees with teacher more often than baseline: 100.0 %" in f.text for f in answer.findings)
+    assert any("kd agrees with teacher more often than baseline does: 100.0 %" in f.text for f in answer.findings)
 
 
 def test_an_empty_class_and_a_single_class_are_told():
@@ -199,6 +200,62 @@ def test_an_empty_class_and_a_single_class_are_told():
     assert any('1 class of 10 has no images and cannot be judged: "c9"' in t for t in alerts(Accuracy().answer(study)))
     study = Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, torch.zeros(1000).long(), NAMES)
     assert any('All 1,000 images are of one class, "c0"' in t for t in alerts(Accuracy().answer(study)))
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_images_of_as_many_classes_are_not_said_to_be_of_one(n):
+    study = Planned({"baseline": [right(0.8)[:n]], "kd": [right(0.9)[:n]]}, LABELS[:n], NAMES)
+    told = " ".join(alerts(Accuracy().answer(study)))
+    assert "one class" not in told
+    assert "same label" not in told
+    assert ("have no images" in told) == (n == 5)
+
+
+def test_the_only_image_is_counted_as_one():
+    study = Planned({"baseline": [torch.tensor([False])], "kd": [torch.tensor([True])]}, LABELS[:1], NAMES)
+    answer = Accuracy().answer(study)
+    assert any(t.startswith('The only image is of one class, "c0"') for t in alerts(answer))
+    assert any(t.startswith("Only 1 image:") for t in alerts(answer))
+    said = [f.text for f in answer.findings]
+    assert any(t.startswith("kd helps 1 image that baseline gets wrong and hurts 0 images that it") for t in said)
+    assert not re.search(r"\b1 (images|classes|seeds|points|baselines|networks)", " ".join(said))
+
+
+def test_means_over_seeds_keep_their_digit_and_the_plural():
+    study = Planned({"baseline": [right(0.8)] * 2, "kd": [right(0.801), right(0.801)]}, LABELS, NAMES)
+    said = [f.text for f in Accuracy().answer(study).findings]
+    assert any(t.startswith("kd helps 1.0 images that baseline gets wrong and hurts 0.0 images") for t in said)
+
+
+def test_one_alert_a_reason_however_many_students():
+    broken = Planned({"baseline": [right(0.8)]}, LABELS, NAMES)._of(right(0.9)).clone()
+    broken[:3] = math.nan
+    students = {"kd": [right(0.8)], "at": [right(0.8)], "fitnet": [broken], "tf": [broken]}
+    told = alerts(Accuracy().answer(Planned({"baseline": [right(0.8)], **students}, LABELS, NAMES)))
+    assert told == [
+        "fitnet and tf give NaN or infinite logits for 3 and 3 of 1,000 images; they count as wrong, and are left out "
+        "of log-loss, calibration and KL.",
+        "One seed: the intervals of the gains of kd, at, fitnet and tf cover the choice of images, not the luck of "
+        "training. They speak of these networks; three seeds or more speak of the method.",
+        "kd and at give exactly the same logits for every image as baseline: the same weights may have been loaded "
+        "twice.",
+    ]
+    several = {name: [right(0.9), right(0.91)] for name in ("kd", "at")}
+    told = alerts(Accuracy().answer(Planned({"baseline": [right(0.8)], **several}, LABELS, NAMES)))
+    assert [t for t in told if "baseline" in t] == [
+        "kd and at have 2 seeds each but are compared with 1 baseline: how the baseline varies from training to "
+        "training is not fully in the interval."
+    ]
+
+
+def test_networks_that_always_give_one_answer_are_told():
+    always = torch.zeros(1000, 10).index_fill(1, torch.tensor([4]), 1.0)
+    study = Planned({"baseline": [always], "kd": [always + 1]}, LABELS, NAMES, teacher=right(0.9))
+    told = [t for t in alerts(Accuracy().answer(study)) if "one and the same answer" in t]
+    assert len(told) == 1
+    assert told[0].startswith("baseline and kd give one and the same answer for every image")
+    one_class = Planned({"baseline": [right(1.0)], "kd": [right(1.0)]}, torch.zeros(1000).long(), NAMES)
+    assert not any("one and the same answer" in t for t in alerts(Accuracy().answer(one_class)))
 
 
 def test_nan_logits_are_named_counted_and_left_out():

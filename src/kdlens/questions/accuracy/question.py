@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from kdlens.answer import Answer, Notes
 from kdlens.errors import ConfigError
+from kdlens.questions.accuracy.alerts import say_alerts
 from kdlens.questions.accuracy.findings import say_all
 from kdlens.questions.accuracy.judged import judge, pairs
 from kdlens.questions.accuracy.rows import add_class_gains, add_gain, add_quality, add_teacher_advantage
@@ -52,7 +53,8 @@ class Accuracy:
         for pair in compared:
             add_gain(answer, pair, teacher, labels, seed=context.seed)
             add_class_gains(answer, pair, labels, classes, seed=context.seed)
-        say_all(answer, judged, compared, labels, classes, margin=self.margin)
+        say_all(answer, compared, margin=self.margin)
+        say_alerts(answer, judged, compared, labels, classes)
         return answer
 
 

@@ -158,3 +158,9 @@ def _stack_differences(
     student: Tensor, baseline: Tensor, measure: Callable[[Tensor], Tensor]
 ) -> Float[Tensor, "seeds n"]:
     return torch.stack([measure(s) - measure(b) for s, b in zip(student, baseline, strict=True)])
+
+
+def find_row(answer: Answer, metric: str, **columns: object) -> tuple[int, Row]:
+    """The first row that fits, with its index."""
+    row = next(iter(answer.select(metric=metric, **columns)))
+    return answer.rows.index(row), row
