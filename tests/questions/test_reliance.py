@@ -108,7 +108,25 @@ def test_without_masks_there_is_one_alert_and_no_number(make_context):
     answer = Reliance().answer(make_context(n=40, masks=False))
     assert answer.rows == []
     assert [f.kind for f in answer.findings] == ["alert"]
-    assert "needs object masks" in answer.findings[0].text
+    assert answer.findings[0].text == (
+        'The question "reliance" needs object masks, and this dataset has none, so nothing was measured. Choose data '
+        "with masks (fashion-scenes, pets, cub or voc, or your own items as (image, label, mask)), or leave the "
+        "question out."
+    )
+
+
+def test_the_dataset_without_masks_is_named(make_context):
+    context = make_context(n=40, masks=False)
+
+    class Named:
+        name = "cifar10"
+
+        def __getitem__(self, indices, images=context.images):
+            return images[indices]
+
+    context.images = Named()
+    answer = Reliance().answer(context)
+    assert 'needs object masks, and the dataset "cifar10" has none' in answer.findings[0].text
 
 
 def test_images_without_background_are_left_out_and_counted(make_context):
@@ -124,7 +142,29 @@ def test_one_class_cannot_be_swapped(make_context):
     context._labels = torch.zeros(40).long()
     answer = Reliance().answer(context)
     assert answer.rows == []
-    assert "no background to swap with" in answer.findings[0].text
+    assert answer.findings[0].text == (
+        "40 images of 40 can be used, of one class only: there is no background to swap with."
+    )
+
+
+@pytest.mark.parametrize(
+    ("left", "text"), [(0, "Of 40 images none has both"), (1, "1 image of 40 can be used, of one")]
+)
+def test_images_that_cannot_be_used_are_counted(make_context, left, text):
+    context = make_context(n=40)
+    context.masks[left:] = False
+    answer = Reliance().answer(context)
+    assert answer.rows == []
+    assert answer.findings[0].text.startswith(text)
+
+
+def test_a_difference_that_is_not_clear_is_not_called_one(make_context):
+    context = make_context(n=40)
+    teacher, baseline, student = context.subjects
+    context.subjects = (teacher, baseline, replace(student, network=baseline.network))
+    said = [f.text for f in Reliance().answer(context).findings if f.text.startswith("Another background")]
+    assert len(said) == 1
+    assert ": no clear difference, 0.0 points [" in said[0]
 
 
 def test_options_are_checked():

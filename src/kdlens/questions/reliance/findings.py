@@ -32,8 +32,8 @@ def _flipped(answer: Answer, student: str) -> None:
     sure = _sure(change)
     text = (
         f"Another background changes the answer of {change.compared_with} on {_share(other)} of the images and that of "
-        f"{student} on {_share(mine)}: {points(change.value, change.low, change.high)}"
-        f"{'' if sure else ', which may be none'} (n = {counted(change.n or 0, 'image')})."
+        f"{student} on {_share(mine)}: {'' if sure else 'no clear difference, '}"
+        f"{points(change.value, change.low, change.high)} (n = {counted(change.n or 0, 'image')})."
     )
     tone = ("good" if change.value < 0 else "bad") if sure else "neutral"
     answer.say(text, rows=[i, j, k], tone=tone)  # type: ignore[arg-type]

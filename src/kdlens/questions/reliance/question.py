@@ -23,8 +23,8 @@ HELD_BYTES = 1024**3
 """Up to this size all pictures are read and changed once and held; beyond it, again for every use."""
 
 NO_MASKS = (
-    "This question needs object masks, and these images have none. Datasets with masks: fashion-scenes, pets, cub, "
-    "voc; or give (image, label, mask) items."
+    'The question "reliance" needs object masks, and {data} has none, so nothing was measured. Choose data with masks '
+    "(fashion-scenes, pets, cub or voc, or your own items as (image, label, mask)), or leave the question out."
 )
 
 
@@ -57,19 +57,35 @@ class Reliance:
         answer = Answer(self.name, _notes(self))
         fit = _usable(context, indices)
         if fit is None:
-            answer.say(NO_MASKS, kind="alert")
+            answer.say(NO_MASKS.format(data=_name_of_data(context)), kind="alert")
             return answer
+        drawn = len(indices)
         left_out = int((~fit).sum())
         indices = indices[fit]
         labels = context.labels[indices]
         if len(labels.unique()) < 2:
-            text = f"{counted(len(labels), 'image')} of fewer than two classes can be used: no background to swap with."
-            answer.say(text, kind="alert", tone="bad")
+            answer.say(_nothing_to_swap(len(labels), drawn), kind="alert", tone="bad")
             return answer
         changed = _judge(context, indices, labels, fill=self.fill)
         add_rows(answer, context, changed, len(context.class_names))
         say_all(answer, [t.student.name for t in context.trios()], n=len(indices), left_out=left_out)
         return answer
+
+
+def _name_of_data(context: Context) -> str:
+    """The dataset's name where the context knows it; a question is promised none."""
+    name = getattr(getattr(context, "images", None), "name", None)
+    return f'the dataset "{name}"' if name else "this dataset"
+
+
+def _nothing_to_swap(fit: int, drawn: int) -> str:
+    """Why no background can come from another class."""
+    if fit == 0:
+        return (
+            f"Of {counted(drawn, 'image')} none has both an object and enough background (5 % of the image): there is "
+            "no background to swap with."
+        )
+    return f"{counted(fit, 'image')} of {drawn:,} can be used, of one class only: there is no background to swap with."
 
 
 def _usable(context: Context, indices: Tensor) -> Tensor | None:
@@ -164,8 +180,9 @@ def _notes(question: Reliance) -> Notes:
             "bootstrap over images with, for several seeds, Student's t interval over seeds added in quadrature."
         ),
         how_to_read=(
-            "A reliance near 0 and few changed answers: the network looks at the object. One that keeps its accuracy "
-            "when the object is removed does not need it. Chance is guessing."
+            "A reliance near 0 and few changed answers: the background hardly matters to the network. That it looks at "
+            "the object follows only if it names the images right; one that gives every image the same answer changes "
+            "none. A network that keeps its accuracy when the object is removed does not need it. Chance is guessing."
         ),
         limits=(
             "Pasted pictures look unlike those the networks were trained on, so a part of the loss may be the strange "
