@@ -63,7 +63,7 @@ def study_from_file(
 
 
 def diagnose_file(path: str | os.PathLike[str], *, allow_code: bool = False) -> Diagnosis:
-    """Run the doctor on the networks, layers and images of a study.yaml, the first seed of each; see `kdlens.doctor`."""
+    """Run the doctor on what a study.yaml names, the first seed of every network; see `kdlens.doctor`."""
     path = Path(path)
     config = load_yaml(path, StudyConfig)
     images = load_images(config, path.parent)
@@ -82,7 +82,9 @@ def report_from_folder(path: str | os.PathLike[str]) -> Report:
         raise ConfigError(f"{path} holds no finished run; give the folder that `kdlens explain` wrote")
     folder = RunFolder(path)
     meta = Meta.from_dict(json.loads((path / "meta.json").read_text(encoding="utf-8")))
-    found = {name: folder.load_answer(name) for name in folder.saved_questions()}
+    asked = path / "questions.json"  # answers to what an earlier study asked may stand beside them
+    names = json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else folder.saved_questions()
+    found = {name: folder.load_answer(name) for name in names}
     return Report({name: answer for name, answer in found.items() if answer is not None}, meta)
 
 

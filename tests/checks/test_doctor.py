@@ -16,7 +16,7 @@ from kdlens.checks.cached_logits import align
 from kdlens.checks.label_order import order_of_outputs
 from kdlens.checks.normalisation import KNOWN, to_pixels
 from kdlens.data.images import Images
-from kdlens.errors import ConfigError
+from kdlens.errors import ConfigError, ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 
@@ -375,8 +375,100 @@ def test_a_network_that_breaks_is_a_failed_check_and_not_the_end(triple, images)
 
     found = doctor(Breaks(), *triple[1:], images)
     assert not found.ok
-    assert "could not be finished: RuntimeError: mat1 and mat2" in found["class counts"].message
+    assert (
+        "The teacher cannot take the images (1 x 28 x 28): RuntimeError: mat1 and mat2" in found["forward pass"].message
+    )
+    assert found["teacher against baseline"].message == "Skipped: the teacher cannot take the images."
     assert found["images"].status == "ok"
+    assert found["class counts"].status == "ok"  # of the other two
+
+
+def test_every_student_is_looked_at_and_named(triple, images):
+    teacher, student, baseline = triple
+    swapped, nan, stopped = (copy.deepcopy(student) for _ in range(3))
+    with torch.no_grad():
+        swapped.fc.weight.copy_(swapped.fc.weight.roll(1, 0))
+        swapped.fc.bias.copy_(swapped.fc.bias.roll(1, 0))
+        nan.fc.bias[4] = math.nan
+        stopped.layer2[1].weight.zero_()
+        stopped.layer2[1].bias.fill_(-1.0)
+    students = {"kd": student, "rolled": swapped, "broken": nan, "off": [stopped, student]}
+    found = doctor(teacher, students, baseline, images, layers={"student": ["layer1", "fc"]})
+    assert found["label order"].message.startswith("The student rolled's outputs stand in another order")
+    assert found["finite outputs"].message.startswith("The student broken gives NaN")
+    assert found["accuracy"].message.startswith("Not better than guessing: student rolled and student off.")
+    for name in students:
+        assert f"student {name}: " in found["layers"].message  # "fc" gives no map
+    assert "teacher" not in found["layers"].message
+    assert "for the student kd as it is" in found["distillation gradient"].message
+    assert "for the student rolled as it is" in found["distillation gradient"].message
+    assert '"layer2" of the student off' in doctor(teacher, students, baseline, images)["activations"].message
+
+
+def test_the_fault_of_one_network_does_not_hide_that_of_another(triple, images):
+    for network in triple[:2]:
+        with torch.no_grad():
+            network.fc.weight.copy_(network.fc.weight.roll(1, 0))
+            network.fc.bias.copy_(network.fc.bias.roll(1, 0))
+    told = doctor(*triple, images)["label order"].message
+    assert "The teacher's outputs" in told
+    assert "The student's outputs" in told
+    mapped = doctor(triple[0], {"student": triple[1]}, triple[2], images)["label order"]
+    assert mapped.message == told
+
+
+def test_two_students_with_the_same_weights_are_found(triple, images):
+    teacher, student, baseline = triple
+    found = doctor(teacher, {"a": student, "b": copy.deepcopy(student)}, baseline, images)["different networks"]
+    assert found.message == "The student a and the student b have the same weights."
+
+
+def build_net():
+    return nn.Identity()
+
+
+NO_NETWORKS = {
+    "state dict": (lambda net: net.state_dict(), r"the student is a state dict \(\d+ tensors\).*load_state_dict"),
+    "checkpoint": (lambda net: {"epoch": 3, "model": net.state_dict()}, r"the student is a mapping \(dict\)"),
+    "text": (lambda net: "student.pt", r"the text 'student.pt', .*load_model"),
+    "class": (lambda net: nn.Identity, r"the class Identity, .*give an instance of it: Identity\(\.\.\.\)"),
+    "function": (lambda net: build_net, "the function build_net, .*the network it makes"),
+    "number": (lambda net: 3, "of type int"),
+    "among students": (lambda net: {"kd": net, "at": "at.pt"}, "the student at is the text 'at.pt'"),
+    "among seeds": (lambda net: ["kd.pt", net], "the student is the text 'kd.pt'"),
+}
+
+
+@pytest.mark.parametrize(("make", "text"), NO_NETWORKS.values(), ids=NO_NETWORKS)
+def test_what_is_no_network_is_named(triple, images, make, text):
+    with pytest.raises(ModelError, match=text):
+        doctor(triple[0], make(triple[1]), triple[2], images)
+    with pytest.raises(ModelError, match="the baseline is the text"):
+        doctor(triple[0], triple[1], "baseline.pt", images)
+
+
+def test_an_empty_list_of_seeds_is_named(triple, images):
+    with pytest.raises(ConfigError, match="the student kd is an empty list"):
+        doctor(triple[0], {"kd": []}, triple[2], images)
+
+
+def test_images_with_other_channels_or_of_another_size_are_told_once(triple, images):
+    x, y, _ = images.batch(torch.arange(60))
+    coloured = Images(list(zip(x.expand(-1, 3, -1, -1), y.tolist(), strict=True)), classes=images.classes)
+    found = doctor(*triple, coloured)
+    told = found["forward pass"]
+    assert told.message.startswith(
+        'The teacher cannot take the images (3 x 28 x 28): its layer "layer1.0" takes 1 channel, but gets 3.'
+    )
+    assert "The student cannot" in told.message
+    assert told.advice == "Give images with 1 channel, or a network made for 3."
+    assert not any("could not be finished" in check.message for check in found)
+
+    small = Images(list(zip(x[..., :16, :16], y.tolist(), strict=True)), classes=images.classes)
+    told = doctor(*triple, small)["forward pass"]
+    assert 'its layer "fc" takes 784 numbers, but gets 256' in told.message
+    assert "of the size" in told.advice
+    assert not any(module._forward_pre_hooks or module._forward_hooks for net in triple for module in net.modules())
 
 
 def test_a_check_of_a_third_party_is_made(triple, images):

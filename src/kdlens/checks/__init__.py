@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from kdlens.checks.diagnosis import Check as Check
 from kdlens.checks.diagnosis import Diagnosis as Diagnosis
+from kdlens.checks.given import Networks, Students, named_networks
 from kdlens.checks.patient import Layers, Loss, Patient
 from kdlens.checks.table import CHECKS as CHECKS
 from kdlens.checks.table import examine
@@ -18,8 +19,8 @@ from kdlens.errors import ConfigError
 
 def doctor(
     teacher: nn.Module | None,
-    student: nn.Module | None,
-    baseline: nn.Module | None = None,
+    student: Students | None,
+    baseline: Networks | None = None,
     data: Any = None,
     *,
     mean: Sequence[float] | None = None,
@@ -36,8 +37,9 @@ def doctor(
 
     Args:
         teacher: the teacher, as you use it (its training mode is one of the checks), or None.
-        student: the distilled student, trained or not, or None.
-        baseline: the student's architecture trained on labels alone.
+        student: the distilled student, trained or not, or None; or students by name (`{"kd": ..., "fitnet": ...}`). Of
+            a list of seeds the first is looked at.
+        baseline: the student's architecture trained on labels alone; of a list the first.
         data: a DataLoader or map-style dataset of `(image, label)`, as for `kdlens.explain`.
         mean: per-channel mean, as for `kdlens.explain`: pictures are normalised with it, tensors have been already.
         std: per-channel standard deviation, likewise.
@@ -52,6 +54,7 @@ def doctor(
 
     Raises:
         ConfigError: no network, or no data.
+        ModelError: something given for a network is none.
         DataError: data that cannot be used.
 
     Example:
@@ -62,12 +65,11 @@ def doctor(
         >>> diagnosis.ok, diagnosis["accuracy"].status  # nothing is trained yet
         (False, 'fail')
     """
-    networks = {"teacher": teacher, "student": student, "baseline": baseline}
-    given = {role: network for role, network in networks.items() if network is not None}
-    if not given or data is None:
+    networks = named_networks(teacher, student, baseline)
+    if data is None:
         raise ConfigError("the doctor needs at least one network, and data")
     patient = Patient(
-        given,
+        networks,
         as_given(data, mean=mean, std=std),
         sample=images,
         cached_logits=_read(cached_logits),

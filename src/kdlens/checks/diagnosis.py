@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Status = Literal["fail", "warn", "ok", "skipped"]
@@ -32,6 +32,19 @@ class Check:
     def __str__(self) -> str:
         advice = f"\n         -> {self.advice}" if self.advice else ""
         return f"{self.status:<8} {self.name}: {self.message}{advice}"
+
+
+def together(found: Sequence[Check]) -> Check:
+    """Several results of one check as one: the worst status with its value, every message, every advice once.
+
+    Example:
+        >>> print(together([Check("outputs", "warn", "A.", "Mend it."), Check("outputs", "fail", "B.", "Mend it.")]))
+        fail     outputs: A. B.
+                 -> Mend it.
+    """
+    worst = min(found, key=lambda check: _ORDER.index(check.status))
+    advice = dict.fromkeys(check.advice for check in found if check.advice)
+    return replace(worst, message=" ".join(check.message for check in found), advice=" ".join(advice))
 
 
 @dataclass(frozen=True)

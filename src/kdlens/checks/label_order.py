@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdlens.checks.assignment import best_assignment
-from kdlens.checks.diagnosis import Check
+from kdlens.checks.diagnosis import Check, together
 from kdlens.checks.patient import Patient
 from kdlens.questions.phrases import counted, listed, number, p_value
 from kdlens.stats.resampling import mcnemar
@@ -34,6 +34,11 @@ class Order:
     p: float
     classes: Int[Tensor, " k"]
     seen: Bool[Tensor, " k"]
+
+    @property
+    def gain(self) -> float:
+        """What exchanging outputs gains, in points."""
+        return 100 * (self.exchanged - self.given)
 
     @property
     def wrong(self) -> bool:
@@ -78,18 +83,21 @@ def label_order(patient: Patient) -> Check:
     """Outputs in another order than the classes: a head from another data set, or classes sorted in another way."""
     name = "label order"
     orders = {role: order_of_outputs(patient.logits(role), patient.y) for role in patient.usable()}
-    role, order = max(orders.items(), key=lambda item: (item[1].wrong, item[1].exchanged - item[1].given))
     n = counted(len(patient.y), "image")
-    gain = 100 * (order.exchanged - order.given)
-    if not order.wrong:
+    if not any(order.wrong for order in orders.values()):
+        gain = max(order.gain for order in orders.values())
         return Check(name, "ok", f"No exchange of outputs fits the labels clearly better ({n}).", value=gain)
-    message = (
-        f"The {role}'s outputs stand in another order than the classes: {number(100 * order.given)} % right as they "
-        f"stand, {number(100 * order.exchanged)} % when {_told(order, patient.images.classes)} "
-        f"({n}, judged on the half that did not choose the exchange, {p_value(order.p)})."
-    )
-    advice = f"Give the classes in the order in which the {role} was trained, or reorder its last layer."
-    return Check(name, "fail", message, advice, gain)
+    found = []
+    for role, order in orders.items():
+        if order.wrong:
+            message = (
+                f"The {role}'s outputs stand in another order than the classes: {number(100 * order.given)} % right as "
+                f"they stand, {number(100 * order.exchanged)} % when {_told(order, patient.images.classes)} "
+                f"({n}, judged on the half that did not choose the exchange, {p_value(order.p)})."
+            )
+            advice = f"Give the classes in the order in which the {role} was trained, or reorder its last layer."
+            found.append(Check(name, "fail", message, advice, order.gain))
+    return together(found)
 
 
 def _told(order: Order, names: Sequence[str]) -> str:

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from kdlens.checks.diagnosis import Check
+from kdlens.checks.diagnosis import Check, together
+from kdlens.checks.given import role_of
 from kdlens.checks.patient import Patient
 from kdlens.errors import LayerNotFoundError, LayerShapeError
+from kdlens.models.device import device_of
 from kdlens.models.layers import auto_layers, last_spatial_layer
 from kdlens.models.taps import record
 from kdlens.models.tokens import to_feature_map
 from kdlens.questions.phrases import counted, listed, number
-from kdlens.questions.portions import device_of
 
 IMAGES = 16
 MOSTLY_DEAD = 0.9
@@ -21,35 +22,42 @@ MOSTLY_DEAD = 0.9
 def spatial_layers(patient: Patient) -> Check:
     """Layers that are not there, or have no rows and columns."""
     name = "layers"
-    used = []
-    for role, network in patient.networks.items():
+    used, found = [], []
+    for role, network in patient.running.items():
         try:
             chosen = _chosen(patient, role)
             maps = _maps(patient, network, chosen)
         except (LayerNotFoundError, LayerShapeError) as error:
-            return Check(name, "fail", f"{role}: {error}.", _advice(patient, network, role))
+            found.append(Check(name, "fail", f"{role}: {error}.", _advice(patient, network, role)))
+            continue
         small = [layer for layer, map_ in maps.items() if map_.shape[-1] * map_.shape[-2] == 1]
         if small:
             message = f"{role}: {listed(small)} {'gives' if len(small) == 1 else 'give'} maps of a single pixel."
-            return Check(name, "warn", message, "Such a layer says what, not where; choose an earlier one for maps.")
+            advice = "Such a layer says what, not where; choose an earlier one for maps."
+            found.append(Check(name, "warn", message, advice))
         used.append(f"{role} {listed(chosen)}")
+    if found:
+        return together(found)
     return Check(name, "ok", f"All layers give maps: {'; '.join(used)}.")
 
 
 def lively_layers(patient: Patient) -> Check:
     """Layers that give the same for every image, or nothing at all."""
     name = "activations"
-    few = 0.0
-    for role, network in patient.networks.items():
+    few, found = 0.0, []
+    for role, network in patient.running.items():
         try:
-            _, found = record(network, patient.x[:IMAGES].to(device_of(network)), _chosen(patient, role))
+            _, seen = record(network, patient.x[:IMAGES].to(device_of(network)), _chosen(patient, role))
         except (LayerNotFoundError, LayerShapeError):
             continue  # told by the check of the layers
-        for layer, activation in found.items():
+        for layer, activation in seen.items():
             check = _judge(name, f'layer "{layer}" of the {role}', activation.flatten(1).float().cpu())
             if check is not None:
-                return check
+                found.append(check)
+                break  # the layers behind a dead one are dead, too
             few = max(few, _dead(activation))
+    if found:
+        return together(found)
     message = (
         f"Every layer tells the images apart; at most {number(100 * few)} % of the units of a layer are always zero."
     )
@@ -77,7 +85,7 @@ def _dead(activation: Tensor) -> float:
 
 
 def _chosen(patient: Patient, role: str) -> tuple[str, ...]:
-    layers = patient.layers.get(role, "auto") if isinstance(patient.layers, Mapping) else patient.layers
+    layers = patient.layers.get(role_of(role), "auto") if isinstance(patient.layers, Mapping) else patient.layers
     if layers == "auto":
         network = patient.networks[role]
         return auto_layers(network, patient.x[:1].to(device_of(network)))

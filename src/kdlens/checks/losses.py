@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdlens.checks.diagnosis import Check
+from kdlens.checks.given import role_of
 from kdlens.checks.loss_probe import Loss, Probe, probe
 from kdlens.checks.patient import NotApplicableError, Patient
+from kdlens.models.device import device_of
 from kdlens.models.wrappers import unwrap
 from kdlens.questions.phrases import counted, number
-from kdlens.questions.portions import device_of
 
 AT_REST = 1e-3
 NEGLIGIBLE, SMALL = 0.01, 0.05
@@ -126,8 +127,8 @@ def gradient_ratio(patient: Patient) -> Check:
     start = 0.1 * torch.randn(teacher.shape, generator=generator)
     ratio = _ratio(_at_logits(term, start, teacher), _at_logits(cross_entropy, start, patient.y))
     told = f"{_share(ratio)} of that of the cross-entropy at the logits of an untrained student"
-    if "student" in patient.usable():
-        told += _for_the_student(patient, term, cross_entropy, teacher)
+    for student in [name for name in patient.usable() if role_of(name) == "student"]:
+        told += _for_the_student(patient, student, term, cross_entropy, teacher)
     message = f"With {what}, the gradient of the distillation term is {told} (n = {counted(len(patient.y), 'image')})."
     if ratio >= SMALL:
         return Check(name, "ok", message, value=ratio)
@@ -157,13 +158,11 @@ def _terms(patient: Patient) -> tuple[Term, Term, str]:
     return soft, hard, f"temperature {number(t, 1)} and alpha {number(alpha, 2)}"
 
 
-def _for_the_student(patient: Patient, term: Term, cross_entropy: Term, teacher: Tensor) -> str:
-    logits = patient.logits("student")
+def _for_the_student(patient: Patient, name: str, term: Term, cross_entropy: Term, teacher: Tensor) -> str:
+    logits = patient.logits(name)
     at_logits = _ratio(_at_logits(term, logits, teacher), _at_logits(cross_entropy, logits, patient.y))
-    one, other = _at_parameters(patient, term, cross_entropy, teacher)
-    return (
-        f", and for the student as it is {_share(at_logits)} there and {_share(_ratio(one, other))} at its parameters"
-    )
+    one, other = _at_parameters(patient, name, term, cross_entropy, teacher)
+    return f", and for the {name} as it is {_share(at_logits)} there and {_share(_ratio(one, other))} at its parameters"
 
 
 def _at_logits(term: Term, logits: Tensor, target: Tensor) -> float:
@@ -173,9 +172,11 @@ def _at_logits(term: Term, logits: Tensor, target: Tensor) -> float:
     return gradient.norm().item()
 
 
-def _at_parameters(patient: Patient, term: Term, cross_entropy: Term, teacher: Tensor) -> tuple[float, float]:
-    """Gradient norms of both terms at the parameters of a copy of the student, in eval mode."""
-    student = copy.deepcopy(unwrap(patient.network("student"))).eval().requires_grad_()
+def _at_parameters(
+    patient: Patient, name: str, term: Term, cross_entropy: Term, teacher: Tensor
+) -> tuple[float, float]:
+    """Gradient norms of both terms at the parameters of a copy of a student, in eval mode."""
+    student = copy.deepcopy(unwrap(patient.network(name))).eval().requires_grad_()
     few = slice(0, IMAGES_FOR_GRADIENTS)
     device = device_of(student)
     with torch.enable_grad():

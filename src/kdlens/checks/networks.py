@@ -1,19 +1,33 @@
 """Checks of the networks by themselves: mode, outputs, weights."""
 
 import copy
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdlens.checks.diagnosis import Check
+from kdlens.checks.diagnosis import Check, together
 from kdlens.checks.patient import NotApplicableError, Patient
+from kdlens.models.device import device_of
 from kdlens.models.weights import weights_fingerprint
 from kdlens.models.wrappers import unwrap
 from kdlens.questions.phrases import counted, listed, number
-from kdlens.questions.portions import device_of
 
 _SUMS_TO_ONE = 1e-3
+
+
+def forward_pass(patient: Patient) -> Check:
+    """Networks that cannot take the images: other channels, another size."""
+    name, shape = "forward pass", " x ".join(map(str, patient.x.shape[1:]))
+    if not patient.refusals:
+        return Check(name, "ok", f"Every network takes the images ({shape}).")
+    return together(
+        [
+            Check(name, "fail", f"The {role} cannot take the images ({shape}): {why.reason}.", why.advice)
+            for role, why in patient.refusals.items()
+        ]
+    )
 
 
 def train_mode(patient: Patient) -> Check:
@@ -26,39 +40,41 @@ def train_mode(patient: Patient) -> Check:
             name, "ok", f"{listed(list(patient.networks))}: in eval mode, or without layers to which it matters."
         )
     worst = "teacher" if "teacher" in found else next(iter(found))
-    changed = _changed_predictions(patient, worst)
+    changed = None if worst in patient.refusals else _changed_predictions(patient, worst)
     effect = "" if changed is None else f" That changes {number(100 * changed)} % of the {worst}'s predictions."
     message = (
         f"{listed(list(found))}: in training mode as given ({counted(len(found[worst]), 'layer')} of the {worst} with "
         f'batch norm or dropout, e.g. "{found[worst][0]}").{effect}'
     )
-    advice = f"Call .eval() on the {worst} before you read its outputs, also while the student trains."
+    all_of_them = listed([f"the {role}" for role in found])
+    advice = f"Call .eval() on {all_of_them} before you read outputs, also while the student trains."
     return Check(name, "fail" if "teacher" in found else "warn", message, advice, changed)
 
 
 def finite_outputs(patient: Patient) -> Check:
     """NaN or infinite outputs."""
     bad: dict[str, Tensor] = {}
-    for role in patient.networks:
+    for role in patient.running:
         wrong = ~torch.isfinite(patient.outputs(role)).flatten(1).all(1)
         if bool(wrong.any()):
             bad[role] = wrong
     name = "finite outputs"
     if not bad:
         return Check(name, "ok", f"All outputs are finite on {counted(len(patient.y), 'image')}.")
-    role, wrong = next(iter(bad.items()))
-    first = int(patient.indices[wrong.nonzero()[0, 0]])
-    share = f"{int(wrong.sum())} of {counted(len(wrong), 'image')} (first: image {first})"
     advice = "Check that its weights are finite, that the whole checkpoint was loaded, and the scale of the input."
-    return Check(
-        name, "fail", f"The {role} gives NaN or infinite outputs for {share}.", advice, wrong.float().mean().item()
-    )
+    found = []
+    for role, wrong in bad.items():
+        first = int(patient.indices[wrong.nonzero()[0, 0]])
+        share = f"{int(wrong.sum())} of {counted(len(wrong), 'image')} (first: image {first})"
+        message = f"The {role} gives NaN or infinite outputs for {share}."
+        found.append(Check(name, "fail", message, advice, wrong.float().mean().item()))
+    return together(found)
 
 
 def class_counts(patient: Patient) -> Check:
     """Outputs that do not have one number a class."""
     name, want = "class counts", patient.classes
-    wrong = {role: tuple(patient.outputs(role).shape[1:]) for role in patient.networks}
+    wrong = {role: tuple(patient.outputs(role).shape[1:]) for role in patient.running}
     wrong = {role: shape for role, shape in wrong.items() if shape != (want,)}
     if not wrong:
         return Check(name, "ok", f"Every network gives {counted(want, 'output')}, one for each class.")
@@ -88,22 +104,28 @@ def probabilities(patient: Patient) -> Check:
 def identical_networks(patient: Patient) -> Check:
     """The same network given twice."""
     name = "different networks"
-    pairs = [("student", "baseline"), ("student", "teacher"), ("teacher", "baseline")]
-    pairs = [pair for pair in pairs if all(role in patient.networks for role in pair)]
-    if not pairs:
+    names = [*patient.students, *(role for role in ("baseline", "teacher") if role in patient.networks)]
+    if len(names) < 2:
         raise NotApplicableError("there is one network only")
-    for first, second in pairs:
+    found = []
+    for first, second in combinations(names, 2):
         same = _same(patient, first, second)
         if same:
             advice = f"Check the paths of the two files: the {first}'s weights may have been loaded for the {second}."
-            return Check(name, "fail", f"The {first} and the {second} have the same {same}.", advice, 0.0)
-    return Check(name, "ok", "The networks have different weights and give different outputs.")
+            found.append(Check(name, "fail", f"The {first} and the {second} have the same {same}.", advice, 0.0))
+    return (
+        together(found)
+        if found
+        else Check(name, "ok", "The networks have different weights and give different outputs.")
+    )
 
 
 def _same(patient: Patient, first: str, second: str) -> str:
     one, other = patient.networks[first], patient.networks[second]
     if one is other or (_kind(one) == _kind(other) and weights_fingerprint(one) == weights_fingerprint(other)):
         return "weights"
+    if first in patient.refusals or second in patient.refusals:
+        return ""
     a, b = patient.outputs(first), patient.outputs(second)
     return "outputs for every image" if a.shape == b.shape and torch.allclose(a, b, rtol=1e-5, atol=1e-6) else ""
 

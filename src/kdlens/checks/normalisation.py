@@ -1,10 +1,13 @@
 """Is the input scaled the way the networks were trained with? Tried, not guessed."""
 
+import math
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdlens.checks.diagnosis import Check
+from kdlens.checks.diagnosis import Check, together
 from kdlens.checks.patient import NotApplicableError, Patient
 from kdlens.questions.accuracy.classification import correct
 from kdlens.questions.phrases import counted, number, p_value
@@ -35,18 +38,23 @@ def normalisation(patient: Patient) -> Check:
     if pixels is None:
         raise NotApplicableError(f"the {range_text}, normalised in an unknown way; give mean and std to try others")
     options = alternatives(patient.x, pixels)
-    best = max((_best(patient, role, options) for role in usable), key=lambda found: found[0])
-    gain, p, role, option, share, given = best
-    corrected = min(1.0, p * len(options) * len(usable))
-    if gain >= LEAST_GAIN and corrected < SURE:
-        message = (
-            f"The {role} names {number(100 * share)} % of the images right with {option}, but {number(100 * given)} % "
-            f"as given (n = {counted(len(patient.y), 'image')}, {p_value(corrected)} after correction); {range_text}."
-        )
-        advice = f"Normalise the images with {option}, or as the {role} was trained."
-        return Check(name, "fail", message, advice, 100 * gain)
+    found, largest = [], -math.inf
+    for role in usable:
+        trial = _best(patient, role, options)
+        largest = max(largest, trial.gain)
+        corrected = min(1.0, trial.p * len(options) * len(usable))
+        if trial.gain >= LEAST_GAIN and corrected < SURE:
+            message = (
+                f"The {role} names {number(100 * trial.share)} % of the images right with {trial.option}, but "
+                f"{number(100 * trial.given)} % as given (n = {counted(len(patient.y), 'image')}, {p_value(corrected)} "
+                f"after correction); {range_text}."
+            )
+            advice = f"Normalise the images with {trial.option}, or as the {role} was trained."
+            found.append(Check(name, "fail", message, advice, 100 * trial.gain))
+    if found:
+        return together(found)
     message = f"No network gets clearly better with another normalisation ({len(options)} tried); {range_text}."
-    return Check(name, "ok", message, value=100 * gain)
+    return Check(name, "ok", message, value=100 * largest)
 
 
 def to_pixels(x: Batch, mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> Batch | None:
@@ -95,16 +103,26 @@ def alternatives(given: Batch, pixels: Batch) -> dict[str, Batch]:
     return {name: x for name, x in found.items() if not torch.allclose(x, given, atol=1e-3)}
 
 
-def _best(patient: Patient, role: str, options: dict[str, Batch]) -> tuple[float, float, str, str, float, float]:
-    """Gain, p, network, option, share right with it and as given, for the option that is best for the network."""
+class _Trial(NamedTuple):
+    """What a normalisation does for a network: gain with its p, and the share right with it and as given."""
+
+    gain: float
+    p: float
+    option: str
+    share: float
+    given: float
+
+
+def _best(patient: Patient, role: str, options: dict[str, Batch]) -> _Trial:
+    """The normalisation that is best for a network."""
     given = patient.right(role)
     found = []
     for option, x in options.items():
         right = correct(patient.run(role, x), patient.y)
         p = mcnemar(int((given & ~right).sum()), int((right & ~given).sum()))
         share, before = right.double().mean().item(), given.double().mean().item()
-        found.append((share - before, p, role, option, share, before))
-    return max(found, key=lambda one: one[0])
+        found.append(_Trial(share - before, p, option, share, before))
+    return max(found, key=lambda trial: trial.gain)
 
 
 def _undo(x: Batch, mean: tuple[float, ...], std: tuple[float, ...]) -> Batch:

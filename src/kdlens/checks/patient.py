@@ -9,11 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from kdlens.checks.forward import Refusal, refusal
+from kdlens.checks.given import role_of
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
+from kdlens.memory import in_portions
+from kdlens.models.device import device_of
 from kdlens.models.taps import record
 from kdlens.questions.accuracy.classification import correct
-from kdlens.questions.portions import device_of, in_portions
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
@@ -28,7 +31,7 @@ class Patient:
     """Everything given to the doctor.
 
     Attributes:
-        networks: by role: teacher, student, baseline, those that were given.
+        networks: by name: teacher, student (or `"student NAME"`, where several were given), baseline.
         images: the images, as the networks take them.
         sample: how many of them are looked at.
         cached_logits: stored outputs of the teacher, `(n, classes)`, if any.
@@ -61,6 +64,22 @@ class Patient:
         """Number of classes of the data."""
         return len(self.images.classes)
 
+    @property
+    def students(self) -> list[str]:
+        """Names of the students."""
+        return [name for name in self.networks if role_of(name) == "student"]
+
+    @cached_property
+    def refusals(self) -> dict[str, Refusal]:
+        """Networks that cannot take the images, with the reason."""
+        found = {name: refusal(network, self.x[:2]) for name, network in self.networks.items()}
+        return {name: why for name, why in found.items() if why is not None}
+
+    @property
+    def running(self) -> dict[str, nn.Module]:
+        """Networks that can take the images."""
+        return {name: network for name, network in self.networks.items() if name not in self.refusals}
+
     @cached_property
     def indices(self) -> Int[Tensor, " m"]:
         """The sample: class-balanced, seeded."""
@@ -87,7 +106,13 @@ class Patient:
         return self.networks[name]
 
     def outputs(self, name: str) -> Tensor:
-        """Whatever a network gives for the sample."""
+        """Whatever a network gives for the sample.
+
+        Raises:
+            NotApplicableError: it cannot take the images.
+        """
+        if name in self.refusals:
+            raise NotApplicableError(f"the {name} cannot take the images")
         if name not in self._logits:
             self._logits[name] = self.run(name, self.x)
         return self._logits[name]
@@ -126,7 +151,7 @@ class Patient:
             NotApplicableError: none.
         """
         found = []
-        for name in self.networks:
+        for name in self.running:
             output = self.outputs(name)
             if output.shape == (len(self.y), self.classes) and bool(torch.isfinite(output).all()):
                 found.append(name)

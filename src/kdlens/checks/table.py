@@ -21,6 +21,7 @@ CHECKS: Registry[CheckFunction] = Registry(
         "different networks": "kdlens.checks.networks:identical_networks",
         "distillation gradient": "kdlens.checks.losses:gradient_ratio",
         "finite outputs": "kdlens.checks.networks:finite_outputs",
+        "forward pass": "kdlens.checks.networks:forward_pass",
         "gradient into the teacher": "kdlens.checks.losses:loss_and_teacher",
         "images": "kdlens.checks.performance:enough_images",
         "label order": "kdlens.checks.label_order:label_order",
