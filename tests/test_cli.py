@@ -8,6 +8,7 @@ import kdlens
 from kdlens.cli import app
 from kdlens.config import StudyConfig, load_yaml
 from kdlens.models.weights import save_weights
+from kdlens.training.config import load_training_config
 
 
 @pytest.fixture
@@ -89,3 +90,76 @@ def test_doctor_prints_checks_and_json(run, study):
 
 def test_version(run):
     assert kdlens.__version__ in run("--version")
+
+
+def test_an_unfitting_network_is_one_line(run, study, tmp_path):
+    grey = kdlens.load_model("zoo:cnn8", classes=10, in_channels=1)
+    save_weights(grey, tmp_path / "b.safetensors")
+    study.write_text(
+        study.read_text().replace("weights: b.safetensors", "weights: b.safetensors, options: {in_channels: 1}")
+    )
+    output = run("explain", study, "-o", tmp_path / "out", code=1)
+    assert "error: kd cannot take an image batch of shape (1, 3, 32, 32)" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[accuracy]", "[accuracy, accuracy]"), 'question "accuracy" is asked twice'),
+        (("[accuracy]", "[{accuracy: {margin: wide}}]"), 'question "accuracy", option "margin"'),
+        (("data:", "device: cuda:9\ndata:"), 'device "cuda:9" cannot be used'),
+        (("data:", "layers: [conv1, conv1]\ndata:"), "list of different names"),
+    ],
+)
+def test_bad_settings_are_one_line_and_exit_code_2(run, study, tmp_path, change, message):
+    study.write_text(study.read_text().replace(*change))
+    output = run("explain", study, "-o", tmp_path / "out", code=2)
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_a_report_is_not_written_over_a_file(run, study, tmp_path):
+    run("explain", study, "-o", tmp_path / "out")
+    (tmp_path / "mine.html").write_text("mine")
+    output = run("report", tmp_path / "out", "-o", tmp_path / "mine.html", code=2)
+    assert "--force" in output
+    assert "overwrite=" not in output
+    assert (tmp_path / "mine.html").read_text() == "mine"
+    run("report", tmp_path / "out", "-o", tmp_path / "mine.html", "--force")
+    assert "<html" in (tmp_path / "mine.html").read_text()
+
+
+def test_a_report_shows_what_was_asked_last(run, study, tmp_path):
+    run("explain", study, "-o", tmp_path / "out")
+    study.write_text(study.read_text().replace("[accuracy]", "[{relevance: {images: 32, permutations: 20}}]"))
+    run("explain", study, "-o", tmp_path / "out")
+    run("report", tmp_path / "out")
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Is the student like the teacher" in page
+    assert "Did distillation help?" not in page
+
+
+def test_the_training_template_is_valid(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = run("init", "--train")
+    assert "kdlens train train.yaml -o trained/" in output
+    config = load_training_config(tmp_path / "train.yaml")
+    assert (config.method_name, config.teacher.arch, config.all_seeds) == ("kd", "zoo:resnet20", [0, 1, 2])
+
+
+def test_train_can_begin_anew(run, tmp_path):
+    config = tmp_path / "train.yaml"
+    config.write_text("""
+data: {name: fashion-scenes, count: 64}
+validation: null
+student: zoo:cnn8
+method: labels
+epochs: 1
+""")
+    out = tmp_path / "trained"
+    run("train", config, "-o", out, "-q")
+    config.write_text(config.read_text().replace("epochs: 1", "epochs: 2"))
+    assert "--restart" in run("train", config, "-o", out, "-q", code=1)
+    run("train", config, "-o", out, "-q", "--restart")
+    assert len((out / "history.csv").read_text().splitlines()) == 3

@@ -7,6 +7,7 @@ import textwrap
 import time
 
 import pytest
+from safetensors import SafetensorError
 
 from kdlens.errors import RunFolderError
 from kdlens.files import explained, whole, write_atomically
@@ -62,3 +63,10 @@ def test_errors_say_what_to_do(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(RunFolderError, match=r"cannot write .*: No such file"), explained(tmp_path):
         write_atomically(tmp_path / "nowhere" / "file", b"")
+
+
+def test_a_full_disk_is_told_whoever_meets_it(tmp_path):
+    with pytest.raises(RunFolderError, match=r"the disk is full while writing"), explained(tmp_path / "a"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(ValueError, match="something else"), explained(tmp_path / "a"):
+        raise ValueError("something else")

@@ -33,7 +33,7 @@ FLOORS = {  # a part may import parts on lower floors, and its own
     "stats": 1,
     # the ground: what every part may use
     **dict.fromkeys(
-        ("answer", "config", "environment", "errors", "files", "progress", "registry", "runs", "_version"), 0
+        ("answer", "config", "environment", "errors", "files", "progress", "registry", "runs", "visible", "_version"), 0
     ),
 }
 OUTSIDE = {"__init__", "__main__"}

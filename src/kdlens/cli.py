@@ -75,6 +75,7 @@ def train(
     config: Path,
     out: Out = Path("trained"),
     allow_code: AllowCode = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Throw away the training that is in the folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train or distil the network that CONFIG (a yaml file) describes; a killed run continues where it stopped."""
@@ -82,7 +83,7 @@ def train(
     from kdlens.training.run import train_from_config
 
     with _errors(), progress_bars(quiet=quiet) as progress:
-        train_from_config(config, out, allow_code=allow_code, progress=progress)
+        train_from_config(config, out, allow_code=allow_code, progress=progress, resume=not restart)
     typer.echo(f"Trained. The networks are in {out}")
 
 
@@ -148,30 +149,36 @@ def methods() -> None:
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write the study file.")] = Path("study.yaml"),
+    path: Annotated[Path | None, typer.Argument(help="Where to write it; study.yaml unless told.")] = None,
+    training: Annotated[bool, typer.Option("--train", help="A train.yaml, for `kdlens train`.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented study.yaml to start from."""
+    """Write a commented study.yaml (or train.yaml) to start from."""
     from importlib.resources import files
 
-    from kdlens.files import write_atomically
+    from kdlens.files import explained, write_atomically
 
-    if path.exists() and not force:
-        _fail(f"{path} is there already; choose another name, or --force to replace it")
-    write_atomically(path, (files("kdlens") / "study_template.yaml").read_bytes())
-    typer.echo(f"Wrote {path}. Fill in the networks, then: kdlens explain {path} -o out/")
+    kind, command = ("train", "train {} -o trained/") if training else ("study", "explain {} -o out/")
+    path = path or Path(f"{kind}.yaml")
+    _keep(path, force)
+    with _errors(), explained(path):
+        write_atomically(path, (files("kdlens") / f"{kind}_template.yaml").read_bytes())
+    typer.echo(f"Wrote {path}. Fill in the networks, then: kdlens {command.format(path)}")
 
 
 @app.command()
 def report(
-    run: Path, out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the page.")] = None
+    run: Path,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the page.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the report of a finished RUN folder again, without computing anything."""
     from kdlens.study_file import report_from_folder
 
     with _errors():
-        found = report_from_folder(run)
-        target = found.save(out or run / "report.html", overwrite=out is None)
+        if out is not None:
+            _keep(out, force)
+        target = report_from_folder(run).save(out or run / "report.html", overwrite=True)
     typer.echo(f"Report: {target}")
 
 
@@ -181,6 +188,12 @@ def _finish(report: "Report", out: Path, quiet: bool) -> None:
     typer.echo(f"Report: {out / 'report.html'}")
     if report.meta.failed:
         raise typer.Exit(3)
+
+
+def _keep(path: Path, force: bool) -> None:
+    """Nobody's file is replaced without their word."""
+    if path.exists() and not force:
+        _fail(f"{path} is there already; choose another name, or --force to replace it")
 
 
 def _fail(text: str, code: int = 2) -> None:

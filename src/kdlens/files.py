@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,9 +61,20 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except RunFolderError:
         raise
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
+    except Exception as error:
+        number = _errno(error)
+        if number is None:
+            raise
+        if number == errno.ENOSPC:
             raise RunFolderError(
                 f"the disk is full while writing {path}; what was finished before is kept, so make room and run again"
             ) from error
-        raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RunFolderError(f"cannot write {path}: {os.strerror(number) if number else error}") from error
+
+
+def _errno(error: Exception) -> int | None:
+    """The operating system's number of an error, 0 where it gives none; None where another part is to blame."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"os error (\d+)", str(error))  # safetensors tells it in its text alone
+    return int(told[1]) if told else None

@@ -15,6 +15,7 @@ from kdlens.checks import Diagnosis, doctor
 from kdlens.config import Question
 from kdlens.data.images import Images, as_given
 from kdlens.environment import command_line, environment
+from kdlens.errors import RunFolderError
 from kdlens.models.weights import weights_fingerprint
 from kdlens.networks import Layers, Network, check_fit, check_layers, check_roles, subject_of
 from kdlens.questions.making import make_questions
@@ -98,6 +99,8 @@ class Study:
         for question in self.questions:
             try:
                 answers[question.name] = self._answer(question, common)
+            except RunFolderError:
+                raise  # no room for this answer means none for the next
             except Exception as error:
                 log.exception("question %s failed", question.name)
                 failed[question.name] = f"{type(error).__name__}: {error}"
@@ -172,6 +175,7 @@ class Study:
             self.folder.write_text("study.yaml", self.source)
         self.folder.write_json("environment.json", {**report.meta.environment, "command": report.meta.command})
         self.folder.write_json("meta.json", report.meta.to_dict())
+        self.folder.write_json("questions.json", list(report.answers))
         report.save(self.folder.path / "report.html", overwrite=True)  # our own file in our own folder
 
 

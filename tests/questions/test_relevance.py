@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kdlens.errors import ConfigError, DataError, LayerNotFoundError, StatisticsError
-from kdlens.questions.relevance.features import label_distances, layer_distances, pair_layers
+from kdlens.questions.pairing import pair_layers
+from kdlens.questions.relevance.features import label_distances, layer_distances
 from kdlens.questions.relevance.relevance import feature_similarity, relevance, relevance_of, similarity_of
 from kdlens.questions.relevance.scores import Plan, difference, mean_score
 from kdlens.stats import distance_correlation, semipartial_distance_correlation

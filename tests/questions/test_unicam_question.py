@@ -12,12 +12,13 @@ from kdlens.answer import Answer
 from kdlens.errors import ConfigError, LayerNotFoundError, UnknownNameError
 from kdlens.questions import QUESTIONS
 from kdlens.questions.context import reference_size
+from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.unicam.cam import energy_share
 from kdlens.questions.unicam.gallery import choose
 from kdlens.questions.unicam.question import UniCAMQuestion
 from kdlens.questions.unicam.rows import join
 from kdlens.questions.unicam.unicam import unicam
-from kdlens.questions.unicam.view import at_most, layer_pairs
+from kdlens.questions.unicam.view import at_most
 from kdlens.stats.distance import semipartial_distance_correlation
 from kdlens.stats.resampling import Interval
 
@@ -310,6 +311,22 @@ def test_at_most_keeps_classes_whole():
     assert len(at_most(80, labels)) == 80
 
 
-def test_layer_pairs_of_other_depth(context):
-    student = by_role(context)["student"]
-    assert layer_pairs(replace(student, layers=("x", "y")), student) == [("x", "layer2"), ("y", "layer3")]
+def test_layers_of_other_names_are_told(context):
+    student, baseline, teacher = (by_role(context)[role] for role in ("student", "baseline", "teacher"))
+    other = copy.copy(context)
+    other.subjects = (teacher, replace(baseline, layers=("layer1", "layer3")), student)
+    assert "layers of kd / baseline" not in QUICK.answer(context).notes.options
+    told = QUICK.answer(other).notes.options["layers of kd / baseline"]
+    assert told == "layer1 / layer1, layer2 / layer3, layer3 / layer3"
+    assert list(foreign_pairs(other, teacher=True)) == ["layers of kd / baseline"]  # the others meet by name
+
+
+def test_directions_are_compared_half_by_half(many):
+    """The interval of the difference is that of paired draws, not the sum of two intervals."""
+    for row in many.select(metric="relevance_difference", model="kd"):
+        distilled, residual = (
+            many.select(metric=f"relevance_{d}", model="kd", layer=row.layer, seed=None)[0]
+            for d in ("distilled", "residual")
+        )
+        assert row.value == pytest.approx(distilled.value - residual.value, abs=1e-9)
+        assert row.low < row.value < row.high

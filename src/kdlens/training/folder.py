@@ -20,7 +20,7 @@ from torch import nn
 from kdlens.errors import RunFolderError
 from kdlens.files import explained, write_atomically
 from kdlens.models.weights import read_weights, save_weights
-from kdlens.training.state import State, prefixed
+from kdlens.training.state import ANEW, State, prefixed
 
 ABOUT, STATE, STUDENT = "training.json", "state.safetensors", "student.safetensors"
 EARLIER = "earlier"
@@ -124,7 +124,7 @@ class TrainingFolder:
         differences = list(_differences(before, settings))
         if not differences:
             return
-        hint = "Give another folder, or overwrite=True to throw the earlier training away."
+        hint = f"Give another folder, or {ANEW} to throw the earlier training away."
         if any(place == "student.initial_weights" for place, _, _ in differences):
             start = self.path / "checkpoints" / "epoch-000.safetensors"
             hint += f' To continue with an unseeded student: kdlens.load_weights(student, "{start}") first.'

@@ -15,6 +15,9 @@ from kdlens.errors import RunFolderError
 
 FORMAT = "kdlens-training-1"
 
+ANEW = "overwrite=True (--restart on the command line)"
+"""How a person asks for a training from the start."""
+
 
 @dataclass
 class State:
@@ -53,7 +56,7 @@ class State:
                 notes = json.loads((file.metadata() or {}).get("state", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, ValueError, OSError) as error:
-            raise RunFolderError(f"{path} cannot be read ({error}); train again with overwrite=True") from error
+            raise RunFolderError(f"{path} cannot be read ({error}); train again with {ANEW}") from error
         if notes.pop("format", None) != FORMAT:
             raise RunFolderError(f"{path} is not the state of a training of this version of kdlens")
         return cls(notes.pop("epoch"), notes.pop("step"), notes, tensors)

@@ -1,6 +1,5 @@
 """Distances between images as a network's layers see them, in bounded memory; and label distances."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -100,19 +99,6 @@ def label_distances(labels: Shaped[Tensor, "n ..."], embeddings: Float[Tensor, "
             f"all {len(targets)} images are of one class (or embedding); relevance needs at least two"
         )
     return distances(targets)
-
-
-def pair_layers(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, str]]:
-    """Pair the layers of two networks by their place from first to last.
-
-    Example:
-        >>> pair_layers(["a", "b"], ["w", "x", "y", "z"])
-        [('a', 'w'), ('b', 'z')]
-    """
-    if len(first) == 1:
-        return [(first[0], second[-1])]
-    step = (len(second) - 1) / (len(first) - 1)
-    return [(name, second[math.floor(i * step + 0.5)]) for i, name in enumerate(first)]
 
 
 def _groups(sizes: dict[str, int], budget: int) -> Iterator[list[str]]:

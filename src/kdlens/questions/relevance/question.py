@@ -11,6 +11,7 @@ from kdlens.answer import Answer, Notes
 from kdlens.data.embeddings import label_embeddings
 from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
+from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.relevance.features import Distances, label_distances, layer_distances
 from kdlens.questions.relevance.findings import say_all
 from kdlens.questions.relevance.rows import Measured, add_rows, measure
@@ -64,7 +65,7 @@ class RelevanceQuestion:
         plan = Plan(self.aggregate, self.mini_batch, True, self.permutations, context.seed)
         plain = Plan(self.aggregate, self.mini_batch, self.statistic == "unbiased", self.permutations, context.seed)
         measured: Measured = measure(context, seen, targets, plan=plan, plain=plain, partial=self.partial)
-        answer = Answer(self.name, _notes(self, len(indices)))
+        answer = Answer(self.name, _notes(self, len(indices), foreign_pairs(context, teacher=True)))
         add_rows(answer, measured)
         say_all(answer, measured, targets)
         return answer
@@ -77,7 +78,7 @@ def _seen(context: Context, subject: Subject, indices: Tensor) -> dict[str, Dist
     return layer_distances(read, indices, subject.layers)
 
 
-def _notes(question: RelevanceQuestion, n: int) -> Notes:
+def _notes(question: RelevanceQuestion, n: int, pairs: dict[str, str]) -> Notes:
     how = (
         f"one statistic on all {n} images"
         if question.aggregate == "pooled"
@@ -111,12 +112,13 @@ def _notes(question: RelevanceQuestion, n: int) -> Notes:
             "RS depends on the images, the number of classes and the embedding: compare within this table only. A "
             "large RS does not say that the network is right. Distilled and residual RS are correlations of a "
             "remainder, which may be tiny: look at the unique fraction of the UniCAM question beside it. Layers of "
-            "different architectures are paired by their place from first to last."
+            "different architectures are paired by their place from first to last; the pairs then stand "
+            "among the options."
         ),
         sources=(
             "Adhane et al., On explaining knowledge distillation, WACV 2025, eqs. 8 and 9",
             "Szekely and Rizzo, Partial distance correlation, Annals of Statistics 42 (2014)",
             "Zhen et al., On the versatile uses of partial distance correlation in deep learning, ECCV 2022",
         ),
-        options=asdict(question),
+        options=asdict(question) | pairs,
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdlens.errors import DataError
 from kdlens.models.device import device_of
 from kdlens.models.layers import auto_layers
+from kdlens.questions.pairing import pair_layers
 from kdlens.questions.relevance.features import (
     ENOUGH_IMAGES,
     FEWEST_IMAGES,
@@ -26,7 +27,6 @@ from kdlens.questions.relevance.features import (
     label_distances,
     layer_distances,
     network_reader,
-    pair_layers,
 )
 from kdlens.questions.relevance.layer_scores import LayerScores
 from kdlens.questions.relevance.scores import Aggregate, Plan, Score, relevance_score, similarity_score

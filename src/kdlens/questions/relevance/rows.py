@@ -8,7 +8,8 @@ import torch
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Context, Subject, Trio
-from kdlens.questions.relevance.features import Distances, pair_layers
+from kdlens.questions.pairing import pair_layers
+from kdlens.questions.relevance.features import Distances
 from kdlens.questions.relevance.scores import (
     Difference,
     Plan,

@@ -44,19 +44,22 @@ def say_knowledge(answer: Answer, student: str) -> None:
 
 def _say_directions(answer: Answer, student: str, index: int, distilled: Row) -> None:
     other_at, residual = _find(answer, "relevance_residual", student, distilled.layer)
-    if math.isnan(residual.value) or distilled.low is None or residual.low is None:
+    if not answer.select(metric="relevance_difference", model=student, layer=distilled.layer):
         return
-    if distilled.low > (residual.high or 0):
+    at, difference = _find(answer, "relevance_difference", student, distilled.layer)
+    if difference.low is None or difference.high is None:
+        return
+    if difference.low > 0:
         how, tone = "say more about the labels than", "good"
-    elif residual.low > (distilled.high or 0):
+    elif difference.high < 0:
         how, tone = "say less about the labels than", "bad"
     else:
         how, tone = "do not clearly differ in relevance from", "neutral"
     text = (
         f"At {distilled.layer} the distilled features of {student} {how} the ones it dropped: {_value(distilled)} "
-        f"against {_value(residual)}."
+        f"against {_value(residual)}, difference {_value(difference)}."
     )
-    answer.say(text, rows=[index, other_at], tone=tone)  # type: ignore[arg-type]
+    answer.say(text, rows=[index, other_at, at], tone=tone)  # type: ignore[arg-type]
 
 
 def say_shares(answer: Answer, student: str) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from kdlens.answer import Answer, Notes
 from kdlens.errors import ConfigError, StatisticsError
 from kdlens.questions.context import Context, Trio
+from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.unicam.findings import say_alerts, say_empty_maps, say_knowledge, say_shares, say_undefined
 from kdlens.questions.unicam.gallery import gallery
 from kdlens.questions.unicam.maps import Features
@@ -57,7 +58,7 @@ class UniCAMQuestion:
             LayerNotFoundError: a student or baseline has no such layer.
             LayerShapeError: the layer of the maps has no places.
         """
-        answer = Answer(self.name, _notes(self))
+        answer = Answer(self.name, _notes(self, foreign_pairs(context, teacher=False)))
         view = View(context, images=self.images, layer=self.layer, features=self.features)
         if len(view.reference) < FEWEST:
             text = f"UniCAM compares at least {FEWEST} images, but the data has {len(view.reference)}"
@@ -107,7 +108,7 @@ def _by_student(context: Context) -> list[list[Trio]]:
     return list(groups.values())
 
 
-def _notes(question: UniCAMQuestion) -> Notes:
+def _notes(question: UniCAMQuestion, pairs: dict[str, str]) -> Notes:
     return Notes(
         question="Where does the student look that the baseline did not, and what did it drop?",
         method=(
@@ -136,5 +137,5 @@ def _notes(question: UniCAMQuestion) -> Notes:
             "Zhen et al., On the versatile uses of partial distance correlation in deep learning, ECCV 2022",
             "Szekely and Rizzo, Partial distance correlation with methods for dissimilarities, Ann. Stat. 42 (2014)",
         ),
-        options=asdict(question),
+        options=asdict(question) | pairs,
     )

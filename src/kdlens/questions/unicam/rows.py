@@ -9,12 +9,13 @@ from torch import Tensor
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Subject, Trio
+from kdlens.questions.pairing import pair_layers
 from kdlens.questions.unicam.cam import energy_share
 from kdlens.questions.unicam.maps import UniCAM, unicam_from_activations
 from kdlens.questions.unicam.statistics import UniqueKnowledge, unique_knowledge
-from kdlens.questions.unicam.view import View, layer_pairs
+from kdlens.questions.unicam.view import View
 from kdlens.stats.paired import in_quadrature
-from kdlens.stats.resampling import Interval, bootstrap_mean, holm, permutation_p, seed_interval
+from kdlens.stats.resampling import Interval, bootstrap_mean, holm, percentile_interval, permutation_p, seed_interval
 
 DIRECTIONS = ("distilled", "residual")
 
@@ -37,7 +38,7 @@ def find_knowledge(view: View, trio: Trio, *, draws: int) -> list[Found]:
     """
     student, baseline, labels = view.seen(trio.student), view.seen(trio.baseline), view.label_vectors
     found = []
-    for first, second in layer_pairs(trio.student, trio.baseline):
+    for first, second in pair_layers(trio.student.layers, trio.baseline.layers):
         a, b = student.features[first], baseline.features[second]
         both = (
             unique_knowledge(x, y, labels.to(x.device), seed=view.context.seed, draws=draws)
@@ -65,6 +66,20 @@ def add_knowledge(answer: Answer, found: Sequence[Found]) -> None:
         p = holm([number.p for number in joined.values()])
         for (layer, number), corrected in zip(joined.items(), p, strict=True):
             _add(answer, _base(by_layer[layer][0][0], layer, direction, None), number, corrected)
+    for layer in layers:
+        _add_difference(answer, [one for one in found if one.layer == layer])
+
+
+def _add_difference(answer: Answer, seeds: Sequence[Found]) -> None:
+    """Distilled minus residual relevance of one layer, over seeds: both directions are compared half by half."""
+    pairs = [(one.distilled, one.residual) for one in seeds]
+    if any(not len(a.halves) or not len(b.halves) for a, b in pairs):
+        return
+    intervals = [
+        percentile_interval(a.relevance.value - b.relevance.value, a.halves - b.halves, a.relevance.n) for a, b in pairs
+    ]
+    base = _base(seeds[0], seeds[0].layer, "relevance_difference", None)
+    answer.add(with_interval(base, join(intervals, least=-2, most=2)))
 
 
 def _base(one: Found, layer: str, direction: str, seed: int | None) -> Row:
@@ -90,12 +105,13 @@ def _over_seeds(numbers: Sequence[UniqueKnowledge]) -> UniqueKnowledge:
     return UniqueKnowledge(relevance, unique, p, null.mean().item(), null)
 
 
-def join(intervals: Sequence[Interval], *, least: float) -> Interval:
+def join(intervals: Sequence[Interval], *, least: float, most: float = 1.0) -> Interval:
     """Mean over seeds; the spread over seeds and the interval over images are added in quadrature.
 
     Args:
         intervals: one a seed.
-        least: the smallest value possible; the largest is 1. Few seeds would give ends beyond.
+        least: the smallest value possible; few seeds would give ends beyond.
+        most: the largest.
     """
     if len(intervals) == 1:
         return intervals[0]
@@ -105,7 +121,7 @@ def join(intervals: Sequence[Interval], *, least: float) -> Interval:
     joined = in_quadrature(Interval(value, low, high, intervals[0].n), seed_interval(values))
     if math.isnan(joined.low):
         return joined
-    return replace(joined, low=max(least, joined.low), high=min(1.0, joined.high))
+    return replace(joined, low=max(least, joined.low), high=min(most, joined.high))
 
 
 def with_interval(base: Row, interval: Interval) -> Row:

@@ -25,6 +25,8 @@ class UniqueKnowledge:
         p: permutation p-value of the relevance against labels dealt out at random.
         chance: mean relevance under that null.
         null: relevance under each permutation; the same permutations for the same number of images and seed.
+        halves: relevance of random halves of the images; the same halves for the same number of images and seed, so
+            that two directions can be compared half by half. Empty where there are too few images.
         reason: why the relevance is undefined, or empty.
     """
 
@@ -33,6 +35,7 @@ class UniqueKnowledge:
     p: float
     chance: float
     null: Float[Tensor, " draws"] = field(repr=False)
+    halves: Float[Tensor, " draws"] = field(repr=False, default_factory=lambda: torch.empty(0))
     reason: str = ""
 
 
@@ -76,7 +79,7 @@ def unique_knowledge(
         unknown, fraction = Interval(math.nan, math.nan, math.nan, n), score.unique_fraction
         undefined = torch.full((draws,), math.nan, dtype=torch.float64)
         return UniqueKnowledge(
-            unknown, Interval(fraction, math.nan, math.nan, n), math.nan, math.nan, undefined, score.reason
+            unknown, Interval(fraction, math.nan, math.nan, n), math.nan, math.nan, undefined, reason=score.reason
         )
     halves = permutations(n, draws, seed=seed)[:, : n // 2]
     drawn = spaces[0].distances.new_empty(0, 2)
@@ -91,6 +94,7 @@ def unique_knowledge(
         permutation_p(score.relevance, null),
         null.mean().item(),
         null,
+        drawn[:, 0].cpu(),
     )
 
 

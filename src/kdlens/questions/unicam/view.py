@@ -106,19 +106,6 @@ class View:
         return to_feature_map(activation, batch=n, input_size=self.size, model=subject.network, layer=layer)
 
 
-def layer_pairs(student: Subject, baseline: Subject) -> list[tuple[str, str]]:
-    """Layers of the same depth, counted from the last: the same names where the architecture is the same.
-
-    Example:
-        >>> from torch import nn
-        >>> student = Subject("kd", "student", nn.ReLU(), ("a", "b"))
-        >>> layer_pairs(student, Subject("baseline", "baseline", nn.ReLU(), ("x", "y", "z")))
-        [('a', 'y'), ('b', 'z')]
-    """
-    pairs = zip(reversed(student.layers), reversed(baseline.layers), strict=False)
-    return list(pairs)[::-1]
-
-
 def at_most(most: int, labels: Tensor) -> Tensor:
     """Positions of at most about `most` images: all, or all images of evenly spaced classes.
 
