@@ -2,8 +2,7 @@
 
 import json
 import os
-import pickle
-import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from kdlens.errors import ModelError, UnsafeFileError, did_you_mean
+from kdlens.models.damage import what_is_wrong
+from kdlens.models.pickle_names import foreign_names
 
 _CONTAINERS = (
     "state_dict",
@@ -30,7 +31,7 @@ _CONTAINERS = (
 )
 """Keys under which state dicts are kept, the plain weights before their moving average."""
 
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_AGAIN = "Copy or download it again, or save it again: torch.save(model.state_dict(), path), or kdlens.save_weights"
 
 
 def read_tensors(path: Path, key: str | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,8 +67,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except Exception as error:  # whatever goes wrong in a parser is the file's fault
-        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from error
+        why = "it is empty" if path.stat().st_size == 0 else _first_line(error)
+        raise ModelError(f"{path} is damaged or not a safetensors file: {why}. {_AGAIN}") from error
     return tensors, {name: _json(text) for name, text in header.items()}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _json(text: str) -> Any:
@@ -79,30 +85,28 @@ def _json(text: str) -> Any:
 
 def _unpickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        wanted = _unsafe_globals(path, error)
-        if not wanted:
-            raise ModelError(f"{path} is damaged or holds no weights: {_first_line(error)}") from error
-        raise UnsafeFileError(
-            f"{path} asks for {', '.join(wanted)}, which could run code, so it was not opened. Only weights are read: "
+        with warnings.catch_warnings(action="ignore"):  # on formats torch has not seen; it reads them or raises
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001 - whatever goes wrong in a parser is the file's fault
+        # torch's own text is left out, also as a cause: it advises to run the code in the file
+        raise _refusal(path) from None
+
+
+def _refusal(path: Path) -> ModelError | UnsafeFileError:
+    wanted = [_spelled(name) for name in foreign_names(path)]
+    if wanted:
+        return UnsafeFileError(
+            f"{path} asks for {_few(wanted)}, which could run code, so it was not opened. Only weights are read: "
             'where you trust the file, open it yourself and save `{"state_dict": model.state_dict()}` with torch.save, '
-            "or use kdlens.save_weights(model, path)"
-        ) from error
-    except Exception as error:  # whatever goes wrong in a parser is the file's fault
-        raise ModelError(f"{path} is damaged or not a file of weights: {_first_line(error)}") from error
+            "or use kdlens.save_weights(model, path), which writes safetensors"
+        )
+    return ModelError(f"{path} is damaged or not a file of weights: {what_is_wrong(path)}. {_AGAIN}")
 
 
-def _unsafe_globals(path: Path, error: Exception) -> list[str]:
-    try:
-        found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (RuntimeError, ValueError, OSError, pickle.UnpicklingError):
-        found = []  # files of the old format
-    return found or _GLOBAL.findall(str(error))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _spelled(name: str) -> str:
+    """A name as programs spell it: the functions of `os` are pickled under the system's own module."""
+    module, _, function = name.rpartition(".")
+    return f"{name} (os.{function})" if module in ("posix", "nt") else name
 
 
 def find_state_dict(content: Any, path: str | os.PathLike[str], key: str | None = None) -> dict[str, Tensor]:
@@ -154,5 +158,9 @@ def _listed(content: Any) -> str:
     return type(content).__name__
 
 
-def _quoted(names: list[str], most: int = 12) -> str:
-    return ", ".join(f'"{name}"' for name in names[:most]) + (", ..." if len(names) > most else "")
+def _quoted(names: list[str]) -> str:
+    return _few([f'"{name}"' for name in names])
+
+
+def _few(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
