@@ -4,8 +4,10 @@ An answer knows nothing of networks or images; it can be saved, loaded, put into
 everything the report shows.
 """
 
+import csv
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -189,14 +191,17 @@ class Answer:
         from safetensors.numpy import save_file
 
         folder = Path(folder)
-        self.to_frame().to_csv(folder / "table.csv", index=False)
+        with (folder / "table.csv").open("w", encoding="utf-8", errors="surrogatepass", newline="") as stream:
+            self.to_frame().to_csv(stream, index=False, quoting=csv.QUOTE_NONNUMERIC)  # a name may hold a line's end
         save_file({name: np.array(a, order="C") for name, a in self.arrays.items()}, folder / "arrays.safetensors")
         head = {
             "question": self.question,
             "notes": asdict(self.notes),
             "findings": [asdict(finding) for finding in self.findings],
         }
-        (folder / "findings.json").write_text(json.dumps(head, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(head, indent=1, ensure_ascii=False)
+        text = _HALVES.sub(lambda half: json.dumps(half[0])[1:-1], text)
+        (folder / "findings.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Answer":
@@ -207,13 +212,20 @@ class Answer:
         folder = Path(folder)
         head = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
         frame = pd.read_csv(
-            folder / "table.csv", keep_default_na=False, na_values={name: [""] for name in _NUMBERS}, dtype=_DTYPES
+            folder / "table.csv",
+            keep_default_na=False,
+            na_values={name: [""] for name in _NUMBERS},
+            dtype=_DTYPES,
+            encoding_errors="surrogatepass",
         )
         notes = Notes(**{**head["notes"], "sources": tuple(head["notes"]["sources"])})
         findings = [Finding(**{**f, "rows": tuple(f["rows"])}) for f in head["findings"]]
         rows = [_row(record) for record in frame.to_dict("records")]
         return cls(head["question"], notes, rows, load_file(folder / "arrays.safetensors"), findings)
 
+
+_HALVES = re.compile("[\\ud800-\\udfff]")
+"""Halves of characters, as a file name that is not UTF-8 has them: JSON can hold them as escapes only."""
 
 _NUMBERS = ("value", "low", "high", "chance", "p", "seed", "n")
 _DTYPES: dict[str, str] = {name: "float64" if name in _NUMBERS else "str" for name in COLUMNS}

@@ -4,6 +4,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from kdlens.visible import visible
+
 
 class Stages:
     """Called with a text when a stage begins. This one stays silent; `stages` gives one that shows itself.
@@ -77,4 +79,4 @@ def stages(*, quiet: bool = False) -> Iterator[Stages]:
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(visible(text))

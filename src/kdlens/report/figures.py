@@ -15,6 +15,7 @@ from kdlens.report.numbers import known
 from kdlens.report.rows import Measured, measured
 from kdlens.report.sections.relevance import panels
 from kdlens.report.setting import Setting
+from kdlens.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,7 +162,7 @@ def _label(m: Measured) -> str:
 
 
 def _plain(text: str) -> str:
-    return text.replace("$", r"\$")  # else matplotlib reads mathematics
+    return visible(text).replace("$", r"\$")  # else matplotlib reads mathematics
 
 
 def _figure(width: float, height: float) -> "Figure":

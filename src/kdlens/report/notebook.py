@@ -9,7 +9,7 @@ from kdlens.report.gallery import KINDS, scale_of, students_in
 from kdlens.report.images import baked_uri, picture_uri
 from kdlens.report.meta import Meta
 from kdlens.report.names import anchors, title_of
-from kdlens.report.sentences import key_findings, sentences, told
+from kdlens.report.sentences import key_findings, not_answered, sentences, told
 from kdlens.report.setting import Setting
 from kdlens.report.tables import models_table, summary_table
 
@@ -49,9 +49,7 @@ def _card(title: str, answers: Sequence[Answer], tables: Sequence[Table], meta: 
     said = [told(sentences(answer, names[answer.question], "verdict", "finding")) for answer in answers]
     setting = Setting(meta, {answer.question: answer for answer in answers}, names)
     alerts = [s for answer in answers for s in sentences(answer, names[answer.question], "alert")]
-    failed = [
-        Sentence(f"{title_of(q)} could not be answered: {error}", "bad", "alert") for q, error in meta.failed.items()
-    ]
+    failed = [Sentence(not_answered(question, error), "bad", "alert") for question, error in meta.failed.items()]
     first = [Sentence(text, "bad", "alert") for text in meta.alerts]
     card = templates().get_template("card.html")
     for side in (112, 72, 0):  # smaller pictures, then none, until the card is small enough

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from kdlens.answer import Answer
 from kdlens.report.blocks import Block, Grid, Picker, Section, Sentence
@@ -19,9 +19,10 @@ from kdlens.report.names import anchors, title_of
 from kdlens.report.payload import embedded_json, report_dict
 from kdlens.report.sections import all_sections, in_order
 from kdlens.report.sections.accuracy import gain_strip, top1_strip
-from kdlens.report.sentences import key_findings, sentences, told
+from kdlens.report.sentences import key_findings, not_answered, sentences, told
 from kdlens.report.setting import LEVELS, Detail, Setting
 from kdlens.report.tables import answer_table, models_table, weights_table
+from kdlens.visible import visible
 
 LIMIT = 5_000_000
 """Most bytes of a page."""
@@ -72,17 +73,28 @@ def render_at(answers: Mapping[str, Answer], meta: Meta, detail: Detail) -> str:
 
 @cache
 def templates() -> Environment:
-    """The templates: everything escaped, and a name that is missing is an error."""
+    """The templates: everything escaped, hidden characters written out, and a name that is missing is an error."""
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["lines"] = _lines
     environment.globals["told"] = told
     environment.globals["marker"] = lambda shape, radius=5.0: shape_path(shape, 0.0, 0.0, radius)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _lines(text: str) -> Markup:
+    """A text of several lines, whose ends stay."""
+    return Markup("\n").join(escape(visible(line.rstrip("\r").expandtabs(4))) for line in text.split("\n"))
 
 
 def _front(setting: Setting, sections: Sequence[Section]) -> dict[str, Any]:
@@ -103,7 +115,7 @@ def _front(setting: Setting, sections: Sequence[Section]) -> dict[str, Any]:
 def _alerts(setting: Setting) -> list[Sentence]:
     """What the reader must know first: what failed, what the doctor said, what the answers warn of."""
     failed = [
-        Sentence(f"{title_of(question)} could not be answered: {error}", "bad", "alert", links=((anchor, ""),))
+        Sentence(not_answered(question, error), "bad", "alert", links=((anchor, ""),))
         for question, error in setting.meta.failed.items()
         for anchor in (setting.anchors[question],)
     ]

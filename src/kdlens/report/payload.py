@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from kdlens.answer import COLUMNS, Answer
 from kdlens.report.meta import Meta
+from kdlens.visible import HIDDEN
 
-_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def report_dict(answers: Mapping[str, Answer], meta: Meta) -> dict[str, Any]:
@@ -39,13 +40,14 @@ def answer_dict(answer: Answer) -> dict[str, Any]:
 
 
 def embedded_json(content: Any) -> Markup:
-    r"""JSON for a script element of type `application/json`: no character in it can end the element.
+    r"""JSON for a script element of type `application/json`: no character in it can end the element, or hide.
 
     Example:
         >>> print(embedded_json({"name": "</script>", "x": float("nan")}))
         {"name":"\u003c/script\u003e","x":null}
     """
     text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
     return Markup("".join(_UNSAFE.get(letter, letter) for letter in text))  # noqa: S704 - escaped here
 
 

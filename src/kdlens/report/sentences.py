@@ -63,6 +63,16 @@ def key_findings(found: Iterable[Sequence[Sentence]], *, most: int = 9) -> list[
     return chosen
 
 
+def not_answered(question: str, error: str) -> str:
+    r"""What is said of a question that failed, in one line.
+
+    Example:
+        >>> not_answered("unicam", "RuntimeError: sizes\n\tdo not match")
+        'Where the networks look could not be answered: RuntimeError: sizes do not match'
+    """
+    return f"{title_of(question)} could not be answered: {' '.join(error.split())}"
+
+
 def told(found: Iterable[Sentence]) -> list[Sentence]:
     """What a section says itself: findings, and verdicts that are not among the verdicts of the page."""
     return [s for s in found if s.kind == "finding" or (s.kind == "verdict" and not s.badge)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from kdlens.answer import Answer
 from kdlens.report.meta import Meta
 from kdlens.report.numbers import count
+from kdlens.visible import visible
 
 _LINES, _WIDTH = 10, 118
 
@@ -27,7 +28,7 @@ def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
     found = [f for answer in answers.values() for f in answer.findings]
     said = [f.text for f in found if f.kind == "verdict"] + [f.text for f in found if f.kind == "finding"]
     lines += said[: _LINES - len(lines) - len(foot)]
-    return "\n".join(textwrap.shorten(line, _WIDTH, placeholder=" …") for line in [*lines, *foot])
+    return "\n".join(textwrap.shorten(visible(line), _WIDTH, placeholder=" …") for line in [*lines, *foot])
 
 
 def _foot(answers: Mapping[str, Answer], meta: Meta) -> list[str]:

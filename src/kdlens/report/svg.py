@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
+from kdlens.visible import visible
+
 Number = float | int | str
 
 
@@ -48,9 +50,9 @@ class Svg:
 
     def text(self, x: Number, y: Number, text: str, css: str, *, anchor: str = "start", full: str = "") -> None:
         """Add a text; `full` is shown when a pointer rests on a shortened one."""
-        tip = Markup("<title>{}</title>").format(full) if full and full != text else Markup("")
+        tip = Markup("<title>{}</title>").format(visible(full)) if full and full != text else Markup("")
         attributes = _attributes({"x": x, "y": y, "text-anchor": anchor, "class": css})
-        self._parts.append(Markup("<text{}>{}{}</text>").format(attributes, tip, text))
+        self._parts.append(Markup("<text{}>{}{}</text>").format(attributes, tip, visible(text)))
 
     def markup(self) -> Markup:
         """The drawing as markup that needs no further escaping."""
@@ -65,4 +67,4 @@ def _attributes(values: Mapping[str, Number]) -> Markup:
 
 
 def _text(value: Number) -> Markup:
-    return escape(value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip("."))
+    return escape(visible(value) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip("."))
