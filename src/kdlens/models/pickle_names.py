@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _MOST = 1 << 26
 """Bytes looked at; the names stand before the numbers."""
@@ -61,19 +62,19 @@ def _pickles(path: Path) -> Iterator[io.BytesIO]:
 def _imports(pickled: io.BytesIO) -> Iterator[str]:
     """Names that one pickle imports; from protocol 4 on they are strings among those put on the stack or kept."""
     strings: list[str] = []
-    kept: dict[int, str] = {}
+    kept: dict[Any, str] = {}
     top = ""  # the string on top of the stack, if it is one
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name in ("GLOBAL", "INST"):
-            yield argument.replace(" ", ".", 1)
+            yield str(argument).replace(" ", ".", 1)
         elif opcode.name == "STACK_GLOBAL":
             yield ".".join(strings[-2:])
         elif opcode.name == "MEMOIZE":
             kept[len(kept)] = top
         elif opcode.name.endswith("PUT"):
-            kept[int(argument)] = top
+            kept[argument] = top
         else:
             get = opcode.name.endswith("GET")
-            top = kept.get(int(argument), "") if get else argument if isinstance(argument, str) else ""
+            top = kept.get(argument, "") if get else argument if isinstance(argument, str) else ""
             if top:
                 strings.append(top)
