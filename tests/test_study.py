@@ -11,7 +11,15 @@ import pytest
 import torch
 
 import kdlens
-from kdlens.errors import ConfigError, KdlensError, LayerNotFoundError, ModelError, UnknownNameError, UnsafeFileError
+from kdlens.errors import (
+    ConfigError,
+    KdlensError,
+    LayerNotFoundError,
+    ModelError,
+    RunFolderError,
+    UnknownNameError,
+    UnsafeFileError,
+)
 from kdlens.models.weights import save_weights
 from kdlens.study_file import explain_file, report_from_folder, study_from_file
 
@@ -235,6 +243,61 @@ def test_what_the_doctor_finds_stands_in_the_alerts(folder):
     report = explain_file(folder / "study.yaml", out=folder / "out")
     assert any("accuracy:" in alert for alert in report.meta.alerts)  # nothing is trained here
     assert explain_file(folder / "study.yaml", out=folder / "out").meta.alerts == report.meta.alerts
+
+
+def test_a_layer_named_output_does_not_hide_the_logits(images):
+    def build(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = torch.nn.Sequential()
+            net.add_module("stem", torch.nn.Conv2d(3, 4, 3, 2, 1))
+            net.add_module("output", torch.nn.Conv2d(4, 6, 3, 2, 1))
+            net.add_module("head", torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6 * 64, 10)))
+            return net.eval()
+
+    student, baseline = build(0), build(1)
+    report = kdlens.explain(None, student, baseline, images, layers=["output"], questions=["relevance", "accuracy"])
+    assert report.meta.failed == {}
+    x, y, _ = kdlens.Images(images).batch(torch.arange(len(images)))
+    with torch.no_grad():
+        right = student(x).argmax(1) == y
+    assert report["accuracy"].value("top1", model="student", seed=0) == pytest.approx(100 * right.double().mean().item())
+
+
+def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(folder, monkeypatch):
+    study = study_from_file(folder / "study.yaml", out=folder / "out")
+    saved = []
+    save = type(study.folder).save_answer
+
+    def until_full(self, answer, fingerprint):
+        if saved:
+            raise RunFolderError("the disk is full while writing answers")
+        saved.append(answer.question)
+        save(self, answer, fingerprint)
+
+    monkeypatch.setattr(type(study.folder), "save_answer", until_full)
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        study.run()
+    monkeypatch.undo()
+    said = []
+    explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+    assert [text for text in said if "unchanged" in text] == ["accuracy: unchanged, taken from the run folder"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_finished_and_says_so(folder):
+    command = [sys.executable, "-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "out")]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finished = folder / "out/answers/accuracy/fingerprint.txt"
+    deadline = time.monotonic() + 120
+    while not finished.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130, said
+    assert "the same command continues" in said
+    assert "Traceback" not in said
+    assert finished.exists()
 
 
 @pytest.mark.slow

@@ -361,3 +361,8 @@ def test_as_given_normalises_pictures_once():
         assert torch.allclose(images[1].image, (FLOATS[1] - 0.5) / 0.25)
         assert torch.equal(images.display(images[1].image[None])[0], PIXELS[1].permute(1, 2, 0))
     assert torch.equal(as_given(SOURCES["tensors"], **scale)[1].image, FLOATS[1])
+
+
+def test_images_say_what_they_are():
+    images = Images([(torch.rand(3, 8, 4), 0), (torch.rand(3, 8, 4), 1)])
+    assert repr(images) == "Images('list', 2 of 3x8x4, 2 classes)"

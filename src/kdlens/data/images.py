@@ -82,6 +82,10 @@ class Images:
     def __len__(self) -> int:
         return len(self._index)
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self[0].image.shape))
+        return f"Images({self.name!r}, {len(self):,} of {shape}, {len(self.classes)} classes)"
+
     def __getitem__(self, index: int) -> Item:
         raw = self._raw(int(self._index[index]))
         image, label, mask = raw.item
