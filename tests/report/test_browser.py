@@ -289,3 +289,19 @@ def test_the_notebook_card_is_quiet(browser, three_students, tmp_path):
     with Visit(browser, path) as visit:
         assert visit.quiet(path)
         assert visit.page.locator("img").count() == 6
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_notebook_card_keeps_its_colours_in_a_notebook_of_the_other_kind(browser, one_student, tmp_path, scheme):
+    path = tmp_path / "card.html"
+    paper = "#111" if scheme == "light" else "#fff"
+    path.write_text(
+        f"<!DOCTYPE html><meta charset=utf-8><title>n</title><style>tbody tr:nth-child(odd) {{ background: {paper} }}"
+        f"</style>{one_student._repr_html_()}{one_student['accuracy']._repr_html_()}",
+        encoding="utf-8",
+    )
+    with Visit(browser, path, color_scheme=scheme) as visit:
+        backgrounds = visit.page.evaluate(
+            "[...document.querySelectorAll('tr')].map((row) => getComputedStyle(row).backgroundColor)"
+        )
+        assert set(backgrounds) == {"rgba(0, 0, 0, 0)"}

@@ -77,11 +77,19 @@ def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch, where):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, where, full)
-    with pytest.raises(RunFolderError, match=r"cannot write .*report.html: No space left on device"):
+    with pytest.raises(
+        RunFolderError, match=r"the disk is full while writing .*report.html; .* make room and run again"
+    ):
         small().save(path, overwrite=True)
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match=r"cannot write .*: .*file is a file; choose another folder"):
+        small().save(tmp_path / "file" / "report.html")
 
 
 def test_as_plain_values_it_survives_json(one_student):

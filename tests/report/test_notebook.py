@@ -38,6 +38,12 @@ def test_at_most_six_pictures_with_words(one_student):
     assert all(re.search(r'alt="[^"]+"', picture) for picture in pictures)
 
 
+def test_pictures_say_whose_they_are_where_there_are_several_students(one_student, three_students):
+    assert "<figcaption>distilled (kd)</figcaption>" in answer_card(three_students["unicam"])
+    assert "<figcaption>baseline</figcaption>" in answer_card(three_students["unicam"])
+    assert "<figcaption>distilled</figcaption>" in answer_card(one_student["unicam"])
+
+
 def test_a_card_of_large_pictures_is_small(make_report):
     report = make_report(images=2, size=512)
     assert len(report._repr_html_().encode()) <= LIMIT

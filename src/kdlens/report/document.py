@@ -8,6 +8,7 @@ from typing import Any
 
 from kdlens.answer import Answer
 from kdlens.errors import RunFolderError, UnknownNameError, did_you_mean
+from kdlens.files import explained, write_atomically
 from kdlens.report.meta import Meta
 
 
@@ -74,19 +75,17 @@ class Report:
         Raises:
             RunFolderError: there is a file already, or it cannot be written. A file that was there is left as it was.
         """
-        from kdlens.runs import write_atomically
-
         path = Path(path)
         if path.is_dir():
             raise RunFolderError(f'{path} is a folder; give the name of a file in it, e.g. "{path / "report.html"}"')
         if path.exists() and not overwrite:
             raise RunFolderError(f"{path} exists; choose another name, or replace it with overwrite=True")
+        if in_the_way := next((place for place in path.parents if place.is_file()), None):
+            raise RunFolderError(f"cannot write {path}: {in_the_way} is a file; choose another folder")
         content = self.html().encode("utf-8")
-        try:
+        with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
-        except OSError as error:
-            raise RunFolderError(f"cannot write {path}: {error.strerror or error}") from error
         return path
 
     def to_dict(self) -> dict[str, Any]:

@@ -83,8 +83,13 @@ def _thumbnails(answers: Sequence[Answer], setting: Setting, side: int) -> list[
         image, scale = arrays["image"][0], scale_of(arrays, [name for _, name in found])
         shown = [("Image", "image", picture_uri(image, side=side))]
         return shown + [
-            (f"{kind.capitalize()} map on the image", kind, baked_uri(image, arrays[name][0], scale, side=side))
+            (
+                f"{words[0].upper()}{words[1:]} map on the image",
+                words,
+                baked_uri(image, arrays[name][0], scale, side=side),
+            )
             for kind, name in found
+            for words in (kind if len(students) < 2 or name == f"map.{kind}" else f"{kind} ({students[0]})",)
         ]
     return []
 
