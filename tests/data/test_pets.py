@@ -53,6 +53,10 @@ def test_without_trimaps_there_are_no_masks(pets, disk):
         ("Abyssinian_1 1 1", 'has the line "Abyssinian_1 1 1"; expected NAME BREED SPECIES NUMBER'),
         ("Abyssinian_1 1 3 1", "expected NAME BREED SPECIES"),
         ("Abyssinian_1 one 1 1", "expected NAME BREED SPECIES"),
+        ("Abyssinian_1 ² 1 1", "expected NAME BREED SPECIES"),
+        ("Abyssinian_1 0 1 1", "expected NAME BREED SPECIES"),
+        ("Abyssinian_1 99999999999 1 1", "expected NAME BREED SPECIES"),  # as many names would fill the memory
+        ("Abyssinian_1 \x1b[31m 1 1", r'has the line "Abyssinian_1 \\x1b\[31m 1 1"'),
     ],
 )
 def test_hostile_and_wrong_lines(pets, line, text):

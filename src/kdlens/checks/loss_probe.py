@@ -60,8 +60,7 @@ def probe(loss: Loss, *, seed: int = 0) -> Probe:
 
     Example:
         >>> def hinton(student, teacher):
-        ...     soft = F.kl_div((student / 4).log_softmax(1), (teacher / 4).softmax(1), reduction="batchmean")
-        ...     return 16 * soft
+        ...     return 16 * softened_kl(student, teacher, 4)
         >>> found = probe(hinton)
         >>> round(found.temperature, 2), round(found.weight, 2), round(found.batch, 2), round(found.classes, 2)
         (4.0, 16.0, 1.0, 1.0)
@@ -88,6 +87,12 @@ def probe(loss: Loss, *, seed: int = 0) -> Probe:
         reverse=reverse,
         leak=_leak(loss, student, teacher) / size if size else math.nan,
     )
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """KL(teacher || student) of the softened probabilities, the mean over images."""
+    t = temperature
+    return F.kl_div((student / t).log_softmax(1), (teacher / t).softmax(1), reduction="batchmean")
 
 
 def _undo(classes: float, batch: float) -> float:
@@ -153,10 +158,10 @@ def _directions(gradient: Tensor, student: Tensor, teacher: Tensor) -> tuple[flo
     for t in _TEMPERATURES:
 
         def towards(s: Tensor, z: Tensor, t: float = t) -> Tensor:
-            return F.kl_div((s / t).log_softmax(1), (z / t).softmax(1), reduction="batchmean")
+            return softened_kl(s, z, t)
 
         def backwards(s: Tensor, z: Tensor, t: float = t) -> Tensor:
-            return F.kl_div((z / t).log_softmax(1), (s / t).softmax(1), reduction="batchmean")
+            return softened_kl(z, s, t)
 
         for found, kind in ((forward, towards), (reverse, backwards)):
             other = _call(kind, student, teacher)[1]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdlens.checks.diagnosis import Check
 from kdlens.checks.given import role_of
-from kdlens.checks.loss_probe import Loss, Probe, probe
+from kdlens.checks.loss_probe import Loss, Probe, probe, softened_kl
 from kdlens.checks.patient import NotApplicableError, Patient
 from kdlens.models.device import device_of
 from kdlens.models.wrappers import unwrap
@@ -149,8 +149,7 @@ def _terms(patient: Patient) -> tuple[Term, Term, str]:
     t, alpha = patient.temperature, patient.alpha
 
     def soft(student: Tensor, teacher: Tensor) -> Tensor:
-        kl = F.kl_div((student / t).log_softmax(1), (teacher / t).softmax(1), reduction="batchmean")
-        return alpha * t**2 * kl
+        return alpha * t**2 * softened_kl(student, teacher, t)
 
     def hard(student: Tensor, labels: Tensor) -> Tensor:
         return (1 - alpha) * F.cross_entropy(student, labels)

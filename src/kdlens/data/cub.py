@@ -4,6 +4,7 @@ Source: Wah, Branson, Welinder, Perona and Belongie, Caltech technical report CN
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kdlens.data.files import folder_of, inside, one_of, read_lines, shown
+from kdlens.data.files import folder_of, inside, one_of, shown
+from kdlens.data.lists import read_list
 from kdlens.data.on_disk import IMAGENET_MEAN, IMAGENET_STD, OnDisk, box_mask, label_image
 from kdlens.errors import DataError
 
@@ -20,6 +22,7 @@ _LAYOUT = """Expected CUB_200_2011 (or the folder it lies in) with:
   images/001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg ...
 and, for masks, segmentations/ in it or beside it.
 Get both from https://www.vision.caltech.edu/datasets/cub_200_2011/"""
+_NUMBER = re.compile("[0-9]{1,9}")
 _LISTS = ("images", "image_class_labels", "classes", "train_test_split")
 
 
@@ -54,7 +57,7 @@ class CUB(OnDisk):
         folder = folder_of(top, [f"{name}.txt" for name in _LISTS], _LAYOUT, "cub")
         names = _column(folder / "images.txt")
         classes = _column(folder / "classes.txt")
-        numbers = {image: int(number) - 1 for image, number in _column(folder / "image_class_labels.txt").items()}
+        numbers = _numbers(folder / "image_class_labels.txt")
         training = _column(folder / "train_test_split.txt")
         wanted = [i for i in names if split == "all" or (training.get(i) == "1") == (split == "train")]
         _check(wanted, numbers, len(classes), folder)
@@ -83,13 +86,17 @@ class CUB(OnDisk):
 
 def _column(path: Path) -> dict[str, str]:
     """A list of `ID VALUE` lines."""
-    rows = {}
-    for line in read_lines(path):
-        key, _, value = line.strip().partition(" ")
-        if not key.isdigit() or not value:
-            raise DataError(f'{shown(path)} has the line "{line}"; expected a number and a value')
-        rows[key] = value.strip()
-    return rows
+    return dict(read_list(path, _pair, "a number and a value"))
+
+
+def _pair(line: str) -> tuple[str, str] | None:
+    key, _, value = line.strip().partition(" ")
+    return (key, value.strip()) if key.isdecimal() and value else None
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Class of every image from 0; -1, which no class has, for what is no number."""
+    return {image: int(number) - 1 if _NUMBER.fullmatch(number) else -1 for image, number in _column(path).items()}
 
 
 def _check(wanted: list[str], numbers: dict[str, int], classes: int, folder: Path) -> None:

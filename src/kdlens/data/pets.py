@@ -4,18 +4,20 @@ Source: Parkhi, Vedaldi, Zisserman and Jawahar, Cats and Dogs, CVPR 2012.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from jaxtyping import Bool
 from torch import Tensor
 
-from kdlens.data.files import folder_of, inside, one_of, read_lines, shown
+from kdlens.data.files import folder_of, inside, one_of
+from kdlens.data.lists import read_list
 from kdlens.data.on_disk import IMAGENET_MEAN, IMAGENET_STD, OnDisk, label_image
-from kdlens.errors import DataError
 
 _OBJECT, _BORDER = 1, 3  # 2 is background
 _LISTS = {"train": "trainval", "trainval": "trainval", "test": "test", "all": "list"}
+_LINE = re.compile(r"(\S+)\s+([1-9][0-9]?)\s+([12])\s+[0-9]+")
 _LAYOUT = """Expected:
   images/Abyssinian_1.jpg ...
   annotations/list.txt  trainval.txt  test.txt  trimaps/Abyssinian_1.png ...
@@ -52,9 +54,9 @@ class Pets(OnDisk):
         one_of(split, tuple(_LISTS), "split", "pets")
         one_of(labels, ("breed", "species"), "labels", "pets")
         one_of(border, ("object", "background"), "border", "pets")
-        annotations = f"annotations/{ {'train': 'trainval', 'all': 'list'}.get(split, split) }.txt"
+        annotations = f"annotations/{_LISTS[split]}.txt"
         folder = folder_of(root, ("images", annotations), _LAYOUT, "pets")
-        entries = [_entry(line, folder / annotations) for line in read_lines(folder / annotations) if line[0] != "#"]
+        entries = _entries(folder / annotations)
         self.trimaps = [inside(folder / "annotations" / "trimaps", f"{entry.name}.png") for entry in entries]
         self._counted = (_OBJECT, _BORDER) if border == "object" else (_OBJECT,)
         if labels == "species":
@@ -76,17 +78,19 @@ class Pets(OnDisk):
         return mask
 
 
-def _entry(line: str, path: Path) -> _Entry:
+def _entries(path: Path) -> list[_Entry]:
+    return read_list(path, _entry, "NAME BREED SPECIES NUMBER")
+
+
+def _entry(line: str) -> _Entry | None:
     """A line `Abyssinian_100 1 1 1`: name, breed among all, species, breed within the species; counted from 1."""
-    parts = line.split()
-    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]) or parts[2] not in ("1", "2"):
-        raise DataError(f'{shown(path)} has the line "{line}"; expected NAME BREED SPECIES NUMBER')
-    return _Entry(parts[0], int(parts[1]) - 1, int(parts[2]) - 1)
+    found = _LINE.fullmatch(line.strip())
+    return _Entry(found[1], int(found[2]) - 1, int(found[3]) - 1) if found else None
 
 
 def _breeds(folder: Path, entries: list[_Entry]) -> list[str]:
     """Names of the breeds, which only the names of the files tell; from the whole list where it is there."""
     path = folder / "annotations" / "list.txt"
-    every = [_entry(line, path) for line in read_lines(path) if line[0] != "#"] if path.is_file() else []
+    every = _entries(path) if path.is_file() else []
     names = {entry.breed: entry.name.rpartition("_")[0] for entry in [*every, *entries]}
     return [names.get(breed, f"breed {breed + 1}") for breed in range(max(names, default=-1) + 1)]
