@@ -9,6 +9,7 @@ from kdlens.answer import Answer, Finding, Notes, Row
 from kdlens.report import Meta, ModelCard, Report
 from kdlens.report.blocks import Chart, Grid, Picker, Strip, Text
 from kdlens.report.gallery import gallery_of, scale_of
+from kdlens.report.names import metric_name, sentence_case
 from kdlens.report.sections import SECTIONS, all_sections, section_of
 from kdlens.report.sections.accuracy import accuracy_blocks
 from kdlens.report.sections.relevance import panels, relevance_blocks
@@ -231,3 +232,29 @@ def test_networks_at_a_glance(three_students):
 def test_a_table_leaves_out_what_no_row_has():
     answer = Answer("x", Notes(""), [Row("m", 1.0, n=5)])
     assert answer_table(answer, "x", most=LEVELS[0].rows).columns == ("Measure", "Value", "n")
+
+
+def test_the_margin_of_one_point_is_said_in_the_singular(make_report):
+    report = make_report(images=1)
+    assert "Shaded: within 1 point, the margin of the rule." in report.html()
+    report["accuracy"].notes.options["margin"] = 0.5
+    assert "Shaded: within 0.5 points, the margin of the rule." in report.html()
+
+
+@pytest.mark.parametrize(
+    ("measures", "said"), [(13, "1 more measure is in the table."), (14, "2 more measures are in")]
+)
+def test_measures_left_out_are_counted(measures, said):
+    answer = Answer("x", Notes("?"), [Row(f"m{i}", 1.0, model="kd") for i in range(measures)])
+    assert said in Report({"x": answer}).html()
+
+
+def test_every_measure_of_our_own_questions_has_a_name_for_people():
+    for metric in (
+        "background_reliance_change",
+        "teacher_advantage",
+        "kl_change",
+        "rs_layer_null",
+        "top1_gain_by_seed",
+    ):
+        assert metric_name(metric) != sentence_case(metric)

@@ -40,6 +40,15 @@ METRICS = {
     "rs_difference": "RS, distilled minus residual",
     "fss_gain": "Gain in likeness to the teacher",
     "background_reliance": "Reliance on the background",
+    "background_reliance_change": "Change in reliance on the background",
+    "answers_changed_change": "Change in answers another background changes",
+    "top1_gain_by_seed": "Gain in top-1, over seeds alone",
+    "teacher_advantage": "Teacher's lead over the baseline",
+    "agreement_gain": "Gain in agreement with the teacher",
+    "kl_change": "Change in KL from the teacher",
+    "nll_change": "Change in log-loss",
+    "top1_gain_resampled": "Gain in top-1, seeds and images resampled",
+    "relevance_difference": "Relevance, distilled minus residual",
 }
 RESERVED = {"content", "verdict", "alerts", "models", "data", "methods", "making"}
 """Anchors of the page itself."""
@@ -56,9 +65,11 @@ def metric_name(metric: str) -> str:
     """A measure's name for people.
 
     Example:
-        >>> metric_name("fss"), metric_name("knowledge_points_fg")
-        ('Feature similarity (FSS)', 'Knowledge points fg')
+        >>> metric_name("fss"), metric_name("fss_null"), metric_name("knowledge_points_fg")
+        ('Feature similarity (FSS)', 'Feature similarity (FSS), by chance', 'Knowledge points fg')
     """
+    if metric.endswith("_null"):
+        return f"{metric_name(metric.removesuffix('_null'))}, by chance"
     return METRICS.get(metric) or sentence_case(metric)
 
 

@@ -86,8 +86,8 @@ def _one_answer(answer: Answer, networks: Sequence[Judged]) -> None:
     ]
     if same:
         text = (
-            f"{listed(same)} {'gives' if len(same) == 1 else 'give'} one and the same answer for every image, so what "
-            "such a network gets right is the share of one class. Check its training, its weights and its input."
+            f"{listed(same)} {'gives' if len(same) == 1 else 'each give'} a single answer for all images, so what such "
+            "a network gets right is the share of one class. Check its training, its weights and its input."
         )
         answer.say(text, kind="alert", tone="bad")
 
@@ -104,7 +104,7 @@ def _room(answer: Answer, networks: Sequence[Judged]) -> None:
         if (row.low or 0) <= 0:
             text = (
                 f"{row.model} is not clearly better than {row.compared_with}: {points(row.value, row.low, row.high)} "
-                f"top-1 (n = {counted(row.n or 0, 'image')}). There may be little to distil."
+                f"of top-1 accuracy (n = {counted(row.n or 0, 'image')}). There may be little to distil."
             )
             answer.say(text, rows=[answer.rows.index(row)], kind="alert", tone="bad")
 

@@ -76,8 +76,8 @@ def _against_chance(answer: Answer, student: str) -> None:
     corrected = [p for p in _corrected(rows) if not math.isnan(p)]
     if corrected and min(corrected) >= CERTAIN:
         text = (
-            f"At no layer are the distilled features of {student} more relevant than chance (permuted labels, Holm's "
-            f"correction over {counted(len(rows), 'layer')}, n = {counted(rows[0][1].n or 0, 'image')})."
+            f"At no layer are the distilled features of {student} clearly more relevant than chance (permuted labels, "
+            f"Holm's correction over {counted(len(rows), 'layer')}, n = {counted(rows[0][1].n or 0, 'image')})."
         )
         answer.say(text, rows=[i for i, _ in rows], tone="bad")
 

@@ -46,7 +46,8 @@ def gain_strip(answer: Answer, setting: Setting) -> Strip | None:
     margin = float(margin) if isinstance(margin, int | float) and margin > 0 else None
     note = "Filled dot: over seeds; small dots: single seeds. " if any(m.seeds for m in _gains(answer)) else ""
     if margin:
-        note += f"Shaded: within {number(margin, 'points')} points, the margin of the rule."
+        size = "1 point" if margin == 1 else f"{margin:g} points"
+        note += f"Shaded: within {size}, the margin of the rule."
     return strip(
         _gains(answer),
         title="Gain in top-1 accuracy over the baseline",

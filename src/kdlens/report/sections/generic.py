@@ -21,7 +21,8 @@ def generic_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     metrics = list(dict.fromkeys(row.metric for row in answer.rows if not row.metric.endswith("_null")))
     blocks = [block for metric in metrics[:_MOST_MEASURES] if (block := _measure(answer, metric, setting))]
     left_out = len(metrics) - _MOST_MEASURES
-    note = f"{left_out} more measures are in the table." if left_out > 0 else ""
+    more = "1 more measure is" if left_out == 1 else f"{left_out} more measures are"
+    note = f"{more} in the table." if left_out > 0 else ""
     return (Grid(blocks=tuple(blocks), note=note),)
 
 
