@@ -16,7 +16,7 @@ from kdlens.checks.cached_logits import align
 from kdlens.checks.label_order import order_of_outputs
 from kdlens.checks.normalisation import KNOWN, to_pixels
 from kdlens.data.images import Images
-from kdlens.errors import ConfigError, ModelError
+from kdlens.errors import ConfigError, DataError, ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 
@@ -354,6 +354,29 @@ def test_a_softmax_in_the_network_is_found(triple, images):
     found = doctor(soft, *triple[1:], images)["logits"]
     assert (found.status, found.message.startswith("teacher: outputs are positive")) == ("fail", True)
     assert doctor(Wrapped(triple[0], lambda z: z.log_softmax(1)), *triple[1:], images)["logits"].status == "ok"
+
+
+WRONG_OPTIONS = {
+    "no images": ({"images": 0}, "one image or more, not images=0"),
+    "temperature": ({"temperature": 0.0}, "temperature must be positive"),
+    "alpha": ({"alpha": 2.0}, r"alpha from 0 to 1, got temperature=4\.0 and alpha=2\.0"),
+    "text for layers": ({"layers": "layer2"}, r'a list of names, e\.g\. \["layer2"\], not the text "layer2"'),
+    "role": ({"layers": {"students": ["layer2"]}}, 'not "students"; did you mean "student"'),
+    "list": ({"cached_logits": [[1.0]]}, "not a list"),
+    "suffix": ({"cached_logits": "c.pkl"}, "not c.pkl"),
+}
+
+
+@pytest.mark.parametrize(("options", "text"), WRONG_OPTIONS.values(), ids=WRONG_OPTIONS)
+def test_options_that_make_no_sense_are_named(triple, images, options, text):
+    with pytest.raises(ConfigError, match=text):
+        doctor(*triple, images, **options)
+
+
+def test_images_of_different_sizes_are_told_once(triple):
+    data = [(torch.rand(1, 28, 28), 0), (torch.rand(1, 32, 32), 1)] * 10
+    with pytest.raises(DataError, match="differ in size"):
+        doctor(*triple, data)
 
 
 def test_what_was_not_given_is_skipped(triple, images):

@@ -1,20 +1,19 @@
 """The doctor: looks for the usual mistakes before you trust a number."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kdlens.checks.diagnosis import Check as Check
 from kdlens.checks.diagnosis import Diagnosis as Diagnosis
 from kdlens.checks.given import Networks, Students, named_networks
 from kdlens.checks.patient import Layers, Loss, Patient
+from kdlens.checks.stored import Stored, read_stored
 from kdlens.checks.table import CHECKS as CHECKS
 from kdlens.checks.table import examine
 from kdlens.data.images import as_given
-from kdlens.errors import ConfigError
+from kdlens.errors import ConfigError, did_you_mean
 
 
 def doctor(
@@ -25,7 +24,7 @@ def doctor(
     *,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    cached_logits: Tensor | str | os.PathLike[str] | None = None,
+    cached_logits: Stored | None = None,
     temperature: float = 4.0,
     alpha: float = 0.5,
     loss: Loss | None = None,
@@ -43,8 +42,8 @@ def doctor(
         data: a DataLoader or map-style dataset of `(image, label)`, as for `kdlens.explain`.
         mean: per-channel mean, as for `kdlens.explain`: pictures are normalised with it, tensors have been already.
         std: per-channel standard deviation, likewise.
-        cached_logits: stored outputs of the teacher for all images in data order, `(n, classes)`, or a file of them
-            (`.npy`, or `.safetensors` with one tensor).
+        cached_logits: stored outputs of the teacher for all images in data order, `(n, classes)`: tensor, array, or a
+            file of them (`.npy`, or `.safetensors` with one tensor).
         temperature: of distillation, for the ratio of gradients.
         alpha: weight of the teacher's term, with 1 - alpha on the cross-entropy.
         loss: your own distillation term, `loss(student_logits, teacher_logits)` -> scalar, with its weight.
@@ -53,7 +52,7 @@ def doctor(
         seed: of the sample and all draws.
 
     Raises:
-        ConfigError: no network, or no data.
+        ConfigError: no network, no data, or an option that makes no sense.
         ModelError: something given for a network is none.
         DataError: data that cannot be used.
 
@@ -68,33 +67,32 @@ def doctor(
     networks = named_networks(teacher, student, baseline)
     if data is None:
         raise ConfigError("the doctor needs at least one network, and data")
+    _check_options(images, temperature, alpha, layers)
     patient = Patient(
         networks,
         as_given(data, mean=mean, std=std),
         sample=images,
-        cached_logits=_read(cached_logits),
+        cached_logits=None if cached_logits is None else read_stored(cached_logits),
         temperature=temperature,
         alpha=alpha,
         loss=loss,
         layers=layers,
         seed=seed,
     )
+    patient.load()
     return Diagnosis(examine(patient))
 
 
-def _read(cached: Tensor | str | os.PathLike[str] | None) -> Tensor | None:
-    if cached is None or isinstance(cached, Tensor):
-        return cached
-    path = os.fspath(cached)
-    if path.endswith(".npy"):
-        import numpy as np
-
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        tensors = load_file(path)
-        if len(tensors) == 1:
-            return next(iter(tensors.values()))
-        raise ConfigError(f"{path} holds {len(tensors)} tensors; cached logits must be the only one")
-    raise ConfigError(f"cached logits must be a .npy or .safetensors file, not {path}")
+def _check_options(images: int, temperature: float, alpha: float, layers: Layers) -> None:
+    if images < 1:
+        raise ConfigError(f"the doctor must look at one image or more, not images={images}")
+    if not (temperature > 0 and 0 <= alpha <= 1):
+        raise ConfigError(
+            f"temperature must be positive and alpha from 0 to 1, got temperature={temperature} and alpha={alpha}"
+        )
+    if isinstance(layers, str) and layers != "auto":
+        raise ConfigError(f'layers must be "auto" or a list of names, e.g. ["{layers}"], not the text "{layers}"')
+    roles = ("teacher", "student", "baseline")
+    for role in layers if isinstance(layers, Mapping) else ():
+        if role not in roles:
+            raise ConfigError(f'layers are given for {", ".join(roles)}, not "{role}"{did_you_mean(role, roles)}')

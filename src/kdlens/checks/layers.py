@@ -1,6 +1,7 @@
 """Can the layers be explained: are they maps, and do they tell images apart?"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ def spatial_layers(patient: Patient) -> Check:
             found.append(Check(name, "warn", message, advice))
         used.append(f"{role} {listed(chosen)}")
     if found:
-        return together(found)
+        told = together(found)
+        return replace(told, advice=f"{told.advice} `kdlens layers MODEL` lists all layers.")
     return Check(name, "ok", f"All layers give maps: {'; '.join(used)}.")
 
 
@@ -107,4 +109,4 @@ def _advice(patient: Patient, network: nn.Module, role: str) -> str:
         last = last_spatial_layer(network, patient.x[:1].to(device_of(network)))
     except LayerShapeError:
         return f"No layer of the {role} gives a map for these images; larger images may help."
-    return f'The last layer of the {role} that gives a map is "{last}"; `kdlens layers MODEL` lists them all.'
+    return f'The last layer of the {role} that gives a map is "{last}".'

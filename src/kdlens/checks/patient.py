@@ -95,6 +95,14 @@ class Patient:
         """Labels of the sample."""
         return self.images.labels[self.indices]
 
+    def load(self) -> None:
+        """Read the sample, so that images that cannot be read are told once and not by every check.
+
+        Raises:
+            DataError: an image cannot be read, or they differ in size.
+        """
+        _ = self.x
+
     def network(self, name: str) -> nn.Module:
         """A network that must be there for a check.
 
