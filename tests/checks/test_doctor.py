@@ -399,9 +399,10 @@ def test_a_network_that_breaks_is_a_failed_check_and_not_the_end(triple, images)
     found = doctor(Breaks(), *triple[1:], images)
     assert not found.ok
     assert (
-        "The teacher cannot take the images (1 x 28 x 28): RuntimeError: mat1 and mat2" in found["forward pass"].message
+        "The teacher cannot be run on the images (1 x 28 x 28): RuntimeError: mat1 and mat2"
+        in found["forward pass"].message
     )
-    assert found["teacher against baseline"].message == "Skipped: the teacher cannot take the images."
+    assert found["teacher against baseline"].message == "Skipped: the teacher cannot be run on the images."
     assert found["images"].status == "ok"
     assert found["class counts"].status == "ok"  # of the other two
 
@@ -481,9 +482,9 @@ def test_images_with_other_channels_or_of_another_size_are_told_once(triple, ima
     found = doctor(*triple, coloured)
     told = found["forward pass"]
     assert told.message.startswith(
-        'The teacher cannot take the images (3 x 28 x 28): its layer "layer1.0" takes 1 channel, but gets 3.'
+        'The teacher cannot be run on the images (3 x 28 x 28): its layer "layer1.0" takes 1 channel, but gets 3.'
     )
-    assert "The student cannot" in told.message
+    assert "The student cannot be run" in told.message
     assert told.advice == "Give images with 1 channel, or a network made for 3."
     assert not any("could not be finished" in check.message for check in found)
 
@@ -492,6 +493,29 @@ def test_images_with_other_channels_or_of_another_size_are_told_once(triple, ima
     assert 'its layer "fc" takes 784 numbers, but gets 256' in told.message
     assert "of the size" in told.advice
     assert not any(module._forward_pre_hooks or module._forward_hooks for net in triple for module in net.modules())
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "advice"),
+    [
+        (lambda net: net.double(), r'RuntimeError in layer "layer1\.0": Input type', r"\.float\(\) on the network"),
+        (lambda net: net.to("meta"), "on the meta device", "Load its weights"),
+        (lambda net: Wrapped(net, torch.sum), r"an output of shape \(\) for 2 images", "one row an image"),
+        (lambda net: Wrapped(net, lambda z: "cat"), r": Wrapped gives no tensor\.", "Mend this first"),
+    ],
+)
+def test_a_network_that_cannot_be_run_is_told_once(triple, images, change, text, advice):
+    found = doctor(change(triple[0]), *triple[1:], images)
+    assert re.search(f"^The teacher cannot be run on the images .*{text}", found["forward pass"].message)
+    assert re.search(advice, found["forward pass"].advice)
+    assert not any("could not be finished" in check.message for check in found)
+    assert found["accuracy"].message.startswith("student ")
+
+
+def test_a_single_number_an_image_is_told(triple, images):
+    found = doctor(Wrapped(triple[0], lambda z: z.argmax(1)), *triple[1:], images)
+    assert found["class counts"].message == "The data has 10 classes, but the teacher gives a single number an image."
+    assert found["finite outputs"].status == "ok"
 
 
 def test_a_check_of_a_third_party_is_made(triple, images):

@@ -1,4 +1,4 @@
-"""Can the networks take the images at all? Where one cannot, say in which layer and why."""
+"""Can the networks be run on the images at all? Where one cannot, say in which layer and why."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from kdlens.errors import KdlensError
 from kdlens.models.device import device_of
 from kdlens.models.taps import record
 from kdlens.models.wrappers import unwrap
@@ -18,14 +19,14 @@ GENERAL = "Mend this first; it would stop an explanation, too."
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a network cannot take images, and what to do."""
+    """Why a network cannot be run on images, and what to do."""
 
     reason: str
     advice: str
 
 
 def refusal(network: nn.Module, x: Tensor) -> Refusal | None:
-    """Run a network on a few images; None if it can take them.
+    """Run a network on a few images; None if it gives something for each.
 
     Example:
         >>> import torch
@@ -34,12 +35,17 @@ def refusal(network: nn.Module, x: Tensor) -> Refusal | None:
     """
     x = x.to(device_of(network))
     try:
-        record(network, x, ())
+        output = record(network, x, ())[0]
     except Exception as error:  # noqa: BLE001 - whatever a user's network raises
         place = _Place()
         with contextlib.suppress(Exception), _followed(network, place):
             record(network, x, ())  # again, to see where
-        return _told(error, place, x)
+        return _told(error, place, network, x)
+    if output.is_meta:
+        return Refusal("its weights are on the meta device, so there are none", "Load its weights first.")
+    if output.ndim == 0 or len(output) != len(x):
+        reason = f"it gives an output of shape {tuple(output.shape)} for {len(x)} images"
+        return Refusal(reason, "The output must have one row an image, with the logits of all classes.")
     return None
 
 
@@ -71,7 +77,7 @@ def _followed(network: nn.Module, place: _Place) -> Iterator[None]:
         yield
 
 
-def _told(error: Exception, place: _Place, x: Tensor) -> Refusal:
+def _told(error: Exception, place: _Place, network: nn.Module, x: Tensor) -> Refusal:
     module, shape = place.module, place.shape
     if isinstance(module, nn.Conv2d) and len(shape) == 4 and shape[1] != module.in_channels:
         reason = f'its layer "{place.name}" takes {counted(module.in_channels, "channel")}, but gets {shape[1]}'
@@ -81,6 +87,12 @@ def _told(error: Exception, place: _Place, x: Tensor) -> Refusal:
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         reason = f'its layer "{place.name}" takes {counted(module.in_features, "number")}, but gets {shape[-1]}'
         return Refusal(reason, "Give images of the size and with the channels that the network was made for.")
-    where = f' in layer "{place.name}"' if module is not None and place.name else ""
     text = (str(error).strip() or "no message").splitlines()[0].rstrip(".")
-    return Refusal(f"{type(error).__name__}{where}: {text}", GENERAL)
+    if isinstance(error, KdlensError):
+        return Refusal(text, GENERAL)
+    where = f' in layer "{place.name}"' if module is not None and place.name else ""
+    kinds = {p.dtype for p in network.parameters() if p.is_floating_point()} - {x.dtype}
+    advice = (
+        f"The images are {x.dtype}, and so must the weights be: call .float() on the network." if kinds else GENERAL
+    )
+    return Refusal(f"{type(error).__name__}{where}: {text}", advice)

@@ -18,13 +18,13 @@ _SUMS_TO_ONE = 1e-3
 
 
 def forward_pass(patient: Patient) -> Check:
-    """Networks that cannot take the images: other channels, another size."""
+    """Networks that cannot be run on the images: other channels, another size, other types of numbers."""
     name, shape = "forward pass", " x ".join(map(str, patient.x.shape[1:]))
     if not patient.refusals:
-        return Check(name, "ok", f"Every network takes the images ({shape}).")
+        return Check(name, "ok", f"Every network can be run on the images ({shape}).")
     return together(
         [
-            Check(name, "fail", f"The {role} cannot take the images ({shape}): {why.reason}.", why.advice)
+            Check(name, "fail", f"The {role} cannot be run on the images ({shape}): {why.reason}.", why.advice)
             for role, why in patient.refusals.items()
         ]
     )
@@ -55,7 +55,7 @@ def finite_outputs(patient: Patient) -> Check:
     """NaN or infinite outputs."""
     bad: dict[str, Tensor] = {}
     for role in patient.running:
-        wrong = ~torch.isfinite(patient.outputs(role)).flatten(1).all(1)
+        wrong = ~torch.isfinite(patient.outputs(role)).reshape(len(patient.y), -1).all(1)
         if bool(wrong.any()):
             bad[role] = wrong
     name = "finite outputs"
@@ -158,4 +158,6 @@ def _changed_predictions(patient: Patient, role: str) -> float | None:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
+    if not shape:
+        return "a single number an image"
     return counted(shape[0], "output") if len(shape) == 1 else f"outputs of shape {shape} an image"

@@ -71,13 +71,13 @@ class Patient:
 
     @cached_property
     def refusals(self) -> dict[str, Refusal]:
-        """Networks that cannot take the images, with the reason."""
+        """Networks that cannot be run on the images, with the reason."""
         found = {name: refusal(network, self.x[:2]) for name, network in self.networks.items()}
         return {name: why for name, why in found.items() if why is not None}
 
     @property
     def running(self) -> dict[str, nn.Module]:
-        """Networks that can take the images."""
+        """Networks that can be run on the images."""
         return {name: network for name, network in self.networks.items() if name not in self.refusals}
 
     @cached_property
@@ -117,10 +117,10 @@ class Patient:
         """Whatever a network gives for the sample.
 
         Raises:
-            NotApplicableError: it cannot take the images.
+            NotApplicableError: it cannot be run on the images.
         """
         if name in self.refusals:
-            raise NotApplicableError(f"the {name} cannot take the images")
+            raise NotApplicableError(f"the {name} cannot be run on the images")
         if name not in self._logits:
             self._logits[name] = self.run(name, self.x)
         return self._logits[name]
