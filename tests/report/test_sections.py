@@ -258,3 +258,11 @@ def test_every_measure_of_our_own_questions_has_a_name_for_people():
         "top1_gain_by_seed",
     ):
         assert metric_name(metric) != sentence_case(metric)
+
+
+def test_a_reason_for_many_rows_is_given_to_each_without_their_names():
+    answer = Answer("relevance", Notes("?"), [Row("fss", float("nan"), model="kd", layer=f"l{i}") for i in range(3)])
+    answer.say("No score for kd at l0 and l1: the features are the same.", rows=[0, 1], kind="alert")
+    answer.say("kd has no score at l2: there is none.", rows=[2], kind="alert")
+    shown = [next(cell.why for cell in row if cell.why) for row in answer_table(answer, "relevance", most=9).rows]
+    assert shown == ["The features are the same."] * 2 + ["kd has no score at l2: there is none."]

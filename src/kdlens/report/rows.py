@@ -72,12 +72,17 @@ def only(found: Sequence[Measured], **columns: str) -> list[Measured]:
 
 
 def reasons(answer: Answer) -> dict[int, str]:
-    """Row index to the sentence that says why its number is undefined."""
+    """Row index to the sentence that says why its number is undefined.
+
+    A sentence about several rows says first which they are; a row itself needs only what follows the last colon.
+    """
     found: dict[int, str] = {}
     for finding in answer.findings:
-        for index in finding.rows:
-            if index < len(answer.rows) and _undefined(answer.rows[index]):
-                found.setdefault(index, finding.text)
+        undefined = [i for i in finding.rows if i < len(answer.rows) and _undefined(answer.rows[i])]
+        _, colon, why = finding.text.rpartition(": ")
+        text = f"{why[:1].upper()}{why[1:]}" if colon and len(undefined) > 1 else finding.text
+        for index in undefined:
+            found.setdefault(index, text)
     return found
 
 
