@@ -337,6 +337,19 @@ def test_files_are_readable_by_the_group_as_others_are(network, tmp_path):
     assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.parametrize("header", ["free text", "[1]", '{"tied": 3, "metadata": null}'])
+def test_a_header_of_another_program_is_no_matter(tmp_path, header):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"kdlens": header})
+    assert list(read_weights(tmp_path / "a.safetensors")) == ["a"]
+    assert read_metadata(tmp_path / "a.safetensors") == {}
+
+
+def test_a_tie_to_what_is_not_there_is_named(tmp_path):
+    save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"kdlens": '{"tied": {"b": "c"}}'})
+    with pytest.raises(ModelError, match='"b" is tied to "c", which is not in it'):
+        read_weights(tmp_path / "a.safetensors")
+
+
 def test_the_header_is_json_for_everyone(network, tmp_path):
     save_weights(network, tmp_path / "a.safetensors", {"epochs": 3})
     content = (tmp_path / "a.safetensors").read_bytes()

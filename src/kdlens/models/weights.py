@@ -61,7 +61,9 @@ def read_weights(path: str | os.PathLike[str], *, key: str | None = None) -> dic
     """
     path = Path(path)
     tensors, metadata = read_tensors(path, key)
-    for copy, original in metadata.get(_HEADER, {}).get("tied", {}).items():
+    for copy, original in _entry(metadata, "tied").items():
+        if original not in tensors:
+            raise ModelError(f'{path} is damaged: "{copy}" is tied to "{original}", which is not in it')
         tensors[copy] = tensors[original]
     return tensors
 
@@ -73,8 +75,14 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         ModelError: there is no such file, or it is damaged.
     """
     _, metadata = read_tensors(Path(path), None)
-    found: dict[str, Any] = metadata.get(_HEADER, {}).get("metadata", {})
-    return found
+    return _entry(metadata, "metadata")
+
+
+def _entry(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What `save_weights` wrote into the header; empty where another program used the same key."""
+    ours = metadata.get(_HEADER)
+    found = ours.get(name) if isinstance(ours, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool = True) -> LoadReport:
