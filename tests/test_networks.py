@@ -6,7 +6,8 @@ from torch import nn
 
 import kdlens
 from kdlens.errors import ConfigError, KdlensError, ModelError, UnknownNameError
-from kdlens.networks import Network, check_fit, check_layers
+from kdlens.models.asked import check_layers
+from kdlens.networks import Network, check_fit
 from kdlens.questions.making import make_question, make_questions
 
 
@@ -23,9 +24,9 @@ def net():
 @pytest.mark.parametrize(
     ("student", "message"),
     [
-        ({"weight": torch.ones(1)}, "weight is a Tensor; a torch.nn.Module was expected"),
-        ("resnet8", "student is a str.*load_model builds"),
-        (nn.ReLU, "student is a type.*ReLU"),
+        ({"weight": torch.ones(1)}, "the weight is of type Tensor, but a network"),
+        ("resnet8", "the student is the text 'resnet8'.*load_model"),
+        (nn.ReLU, "the student is the class ReLU.*an instance"),
         ({"baseline": nn.ReLU()}, 'a student cannot be called "baseline"'),
         ({" ": nn.ReLU()}, "a student needs a name"),
         ({}, "at least one student"),
@@ -37,7 +38,7 @@ def test_what_is_no_study_is_refused(net, images, student, message):
 
 
 def test_weights_are_told_apart_from_a_network(net, images):
-    with pytest.raises(ModelError, match=r"baseline is a OrderedDict.*Weights alone are no network"):
+    with pytest.raises(ModelError, match=r"the baseline is a state dict.*load_state_dict"):
         kdlens.explain(None, net, [net.state_dict()], images)
 
 

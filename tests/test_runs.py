@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 
 import pytest
@@ -92,3 +93,12 @@ def test_fingerprints_depend_on_content_and_code_not_on_order(monkeypatch):
     assert before != fingerprint_of({"a": 1, "b": [3]})
     monkeypatch.setattr("kdlens.runs.__version__", "99")
     assert before != fingerprint_of({"a": 1, "b": [2]})
+
+
+def test_names_no_file_can_hold_are_written_out(tmp_path):
+    """Class names and command lines may hold halves of characters."""
+    run = RunFolder(tmp_path / "run")
+    run.write_json("meta.json", {"classes": ["a\udcff"]})
+    run.write_text("study.yaml", "root: a\udcff")
+    assert (tmp_path / "run/study.yaml").read_text() == "root: a\\udcff"
+    assert json.loads((tmp_path / "run/meta.json").read_text()) == {"classes": ["a\udcff"]}

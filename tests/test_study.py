@@ -261,7 +261,9 @@ def test_a_layer_named_output_does_not_hide_the_logits(images):
     x, y, _ = kdlens.Images(images).batch(torch.arange(len(images)))
     with torch.no_grad():
         right = student(x).argmax(1) == y
-    assert report["accuracy"].value("top1", model="student", seed=0) == pytest.approx(100 * right.double().mean().item())
+    assert report["accuracy"].value("top1", model="student", seed=0) == pytest.approx(
+        100 * right.double().mean().item()
+    )
 
 
 def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(folder, monkeypatch):

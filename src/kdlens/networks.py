@@ -6,19 +6,17 @@ What is wrong with a network is said here, by the name it has in the study, befo
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from kdlens.errors import ConfigError, KdlensError, ModelError, did_you_mean
+from kdlens.errors import ConfigError, KdlensError, ModelError
 from kdlens.memory import ran_out
+from kdlens.models.asked import Layers, Role
+from kdlens.models.given import require_network
 from kdlens.models.layers import auto_layers, resolve
 from kdlens.models.taps import record
 from kdlens.questions.context import Subject
-
-Role = Literal["teacher", "student", "baseline"]
-Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ def check_roles(networks: Sequence[Network]) -> None:
         if not any(network.role == role for network in networks):
             raise ConfigError(f"a study needs at least one {role}")
     for network in networks:
-        if not isinstance(network.module, nn.Module):
-            raise ModelError(_not_a_network(network))
+        require_network(network.module, network.label)
         if not isinstance(network.name, str) or not network.name.strip():
             raise ConfigError(f"a student needs a name, got {network.name!r:.80}")
         if network.role == "student" and network.name in ("teacher", "baseline"):
@@ -104,31 +101,6 @@ def subject_of(network: Network, image: Tensor, layers: Layers) -> Subject:
     return Subject(network.name, network.role, network.module, names, network.seed)
 
 
-def check_layers(layers: Any) -> Layers:
-    """Refuse what does not say which layers.
-
-    Raises:
-        ConfigError: a single name, no name, a role that does not exist, or a layer named twice.
-
-    Example:
-        >>> check_layers({"students": ["layer4"]})
-        Traceback (most recent call last):
-        kdlens.errors.ConfigError: layers are given for teacher, student or baseline, not "students"; did you mean ...
-    """
-    roles = get_args(Role)
-    for role in layers if isinstance(layers, Mapping) else ():
-        if role not in roles:
-            near = did_you_mean(str(role), roles, most=1)
-            raise ConfigError(f'layers are given for {", ".join(roles[:-1])} or {roles[-1]}, not "{role}"{near}')
-    for names in layers.values() if isinstance(layers, Mapping) else [layers]:
-        if isinstance(names, str):
-            if names != "auto":
-                raise ConfigError(f'layers must be "auto" or a list of names, e.g. ["{names}"], not the text "{names}"')
-        elif not names or len(set(names)) < len(names):
-            raise ConfigError(f"layers must be a list of different names, got {list(names)!r:.200}")
-    return layers  # type: ignore[no-any-return]
-
-
 def _output(network: Network, image: Tensor) -> Tensor:
     try:
         return record(network.module, image, ())[0]
@@ -144,15 +116,3 @@ def _output(network: Network, image: Tensor) -> Tensor:
             f"{network.label} cannot take an image batch of shape {tuple(image.shape)}: {reason}. Give images of the "
             "size and channels it was trained with (`size` of the data resizes them)"
         ) from error
-
-
-def _not_a_network(network: Network) -> str:
-    kind = type(network.module).__name__
-    text = f"{network.label} is a {kind}; a torch.nn.Module was expected"
-    if isinstance(network.module, Mapping):
-        return f"{text}. Weights alone are no network: build it, then load_state_dict or kdlens.load_weights"
-    if isinstance(network.module, str):
-        return f"{text}. kdlens.load_model builds a network from its name"
-    if isinstance(network.module, type):
-        return f"{text}. Make one of the class: {network.module.__name__}(...)"
-    return text

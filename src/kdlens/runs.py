@@ -19,8 +19,7 @@ from typing import Any
 from kdlens._version import __version__
 from kdlens.answer import Answer
 from kdlens.errors import RunFolderError
-from kdlens.files import beside, explained
-from kdlens.files import write_atomically as write_atomically
+from kdlens.files import beside, explained, write_atomically
 
 MARKER = "run.json"
 _OLD = ".old-"
@@ -58,7 +57,7 @@ class RunFolder:
         """Write a text file whole or not at all; return its path."""
         target = self.path / name
         with explained(target):
-            write_atomically(target, text.encode("utf-8"))
+            write_atomically(target, text.encode("utf-8", "backslashreplace"))
         return target
 
     def write_json(self, name: str, content: Any) -> Path:

@@ -16,9 +16,11 @@ from kdlens.config import Question
 from kdlens.data.images import Images, as_given
 from kdlens.environment import command_line, environment
 from kdlens.errors import RunFolderError
+from kdlens.models.asked import Layers, check_layers
 from kdlens.models.weights import weights_fingerprint
-from kdlens.networks import Layers, Network, check_fit, check_layers, check_roles, subject_of
+from kdlens.networks import Network, check_fit, check_roles, subject_of
 from kdlens.questions.making import make_questions
+from kdlens.questions.phrases import listed
 from kdlens.report import DataCard, Meta, ModelCard, Report
 from kdlens.runs import RunFolder, fingerprint_of
 from kdlens.runtime import Runtime
@@ -157,9 +159,10 @@ class Study:
         ]
         image = self.images[0].image
         data = DataCard(name=self.images.name, n=len(self.images), classes=tuple(self.images.classes), size=image.shape)
-        students = list(dict.fromkeys(n.name for n in self.networks if n.role == "student"))
+        names = dict.fromkeys(n.name for n in self.networks if n.role == "student")
+        students = ["the student" if name == "student" else name for name in names]
         return Meta(
-            title=self.title or f"What did {' and '.join(students)} learn?",
+            title=self.title or f"What did {listed(students)} learn?",
             command=command_line(),
             environment=environment(device=str(self.runtime.device), processes=self.runtime.processes.count),
             study=self.source,

@@ -10,8 +10,9 @@ from kdlens.data import load_dataset
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.errors import ConfigError
+from kdlens.models.asked import Role
 from kdlens.models.load import load_model
-from kdlens.networks import Network, Role
+from kdlens.networks import Network
 from kdlens.report import Meta, Report
 from kdlens.runs import RunFolder
 from kdlens.study import Say, Study, diagnose

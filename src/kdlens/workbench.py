@@ -48,6 +48,7 @@ class Workbench:
         self.subjects = tuple(subjects)
         self.images = images
         self.class_names = list(images.classes)
+        self.data_name = images.name
         self.seed = seed
         self.runtime = runtime
         self._say = say

@@ -61,6 +61,7 @@ class FakeContext:
         self.subjects = tuple(subjects)
         self.images, self._labels, self.masks = images, labels, masks
         self.class_names = [f"class {k}" for k in range(int(labels.max()) + 1)]
+        self.data_name = "pictures"
         self.seed = 0
         self.passes = 0
         self.said: list[str] = []

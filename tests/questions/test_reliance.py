@@ -109,22 +109,15 @@ def test_without_masks_there_is_one_alert_and_no_number(make_context):
     assert answer.rows == []
     assert [f.kind for f in answer.findings] == ["alert"]
     assert answer.findings[0].text == (
-        'The question "reliance" needs object masks, and this dataset has none, so nothing was measured. Choose data '
-        "with masks (fashion-scenes, pets, cub or voc, or your own items as (image, label, mask)), or leave the "
-        "question out."
+        'The question "reliance" needs object masks, and the dataset "pictures" has none, so nothing was measured. '
+        "Choose data with masks (fashion-scenes, pets, cub or voc, or your own items as (image, label, mask)), or "
+        "leave the question out."
     )
 
 
 def test_the_dataset_without_masks_is_named(make_context):
     context = make_context(n=40, masks=False)
-
-    class Named:
-        name = "cifar10"
-
-        def __getitem__(self, indices, images=context.images):
-            return images[indices]
-
-    context.images = Named()
+    context.data_name = "cifar10"
     answer = Reliance().answer(context)
     assert 'needs object masks, and the dataset "cifar10" has none' in answer.findings[0].text
 

@@ -5,6 +5,7 @@ import torch
 
 from kdlens.errors import DataError, StatisticsError
 from kdlens.questions.unicam.score import (
+    ALL_APART,
     CONSTANT,
     NOTHING_UNIQUE,
     ONE_CLASS,
@@ -116,6 +117,11 @@ def test_one_class_is_never_a_signal():
         assert score.reason == ONE_CLASS
         assert score.weights.abs().max() == 0
         assert torch.tensor(score.relevance).isnan()
+
+
+def test_labels_that_are_all_different_are_not_called_the_same():
+    whole = sample(16)
+    assert score_batch(Sample(whole.features, whole.given, Space(torch.eye(16)))).reason == ALL_APART
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-7])

@@ -1,6 +1,6 @@
 """The doctor: looks for the usual mistakes before you trust a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -8,12 +8,13 @@ from torch import nn
 from kdlens.checks.diagnosis import Check as Check
 from kdlens.checks.diagnosis import Diagnosis as Diagnosis
 from kdlens.checks.given import Networks, Students, named_networks
-from kdlens.checks.patient import Layers, Loss, Patient
+from kdlens.checks.patient import Loss, Patient
 from kdlens.checks.stored import Stored, read_stored
 from kdlens.checks.table import CHECKS as CHECKS
 from kdlens.checks.table import examine
 from kdlens.data.images import as_given
-from kdlens.errors import ConfigError, did_you_mean
+from kdlens.errors import ConfigError
+from kdlens.models.asked import Layers, check_layers
 
 
 def doctor(
@@ -90,9 +91,4 @@ def _check_options(images: int, temperature: float, alpha: float, layers: Layers
         raise ConfigError(
             f"temperature must be positive and alpha from 0 to 1, got temperature={temperature} and alpha={alpha}"
         )
-    if isinstance(layers, str) and layers != "auto":
-        raise ConfigError(f'layers must be "auto" or a list of names, e.g. ["{layers}"], not the text "{layers}"')
-    roles = ("teacher", "student", "baseline")
-    for role in layers if isinstance(layers, Mapping) else ():
-        if role not in roles:
-            raise ConfigError(f'layers are given for {", ".join(roles)}, not "{role}"{did_you_mean(role, roles)}')
+    check_layers(layers)

@@ -1,9 +1,8 @@
 """What the checks may look at: networks, a sample of the images, and the outputs on it, computed once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,12 +13,12 @@ from kdlens.checks.given import role_of
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.memory import in_portions
+from kdlens.models.asked import Layers
 from kdlens.models.device import device_of
 from kdlens.models.taps import record
 from kdlens.questions.accuracy.classification import correct
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Layers = Literal["auto"] | Sequence[str] | Mapping[str, Sequence[str]]
 
 
 class NotApplicableError(Exception):

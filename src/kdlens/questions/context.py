@@ -54,6 +54,7 @@ class Context(Protocol):
     subjects: Sequence[Subject]
     class_names: Sequence[str]
     seed: int
+    data_name: str
 
     @property
     def labels(self) -> Tensor:

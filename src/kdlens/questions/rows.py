@@ -9,6 +9,8 @@ from kdlens.stats.paired import in_quadrature
 from kdlens.stats.resampling import Interval, seed_interval
 
 _RANGE = {"ece": (0.0, 1.0), "ece_adaptive": (0.0, 1.0)}
+_UNITS = {"%": (0.0, 100.0), "points": (-100.0, 100.0)}
+"""What a value can be; few seeds would give ends beyond."""
 
 
 def with_interval(base: Row, interval: Interval) -> Row:
@@ -35,8 +37,9 @@ def over_seeds(rows: Sequence[Row]) -> Row:
     )
     joined = in_quadrature(Interval(value, low, high, rows[0].n or 0), seed_interval([row.value for row in rows]))
     ends = _ends(joined)
-    if ends[0] is not None and (rows[0].unit == "%" or rows[0].metric in _RANGE):
-        least, most = _RANGE.get(rows[0].metric, (0.0, 100.0))
+    limits = _RANGE.get(rows[0].metric) or _UNITS.get(rows[0].unit)
+    if ends[0] is not None and limits is not None:
+        least, most = limits
         ends = max(least, joined.low), min(most, joined.high)
     chances = [row.chance for row in rows if row.chance is not None]
     chance = math.fsum(chances) / len(chances) if chances else None

@@ -57,7 +57,7 @@ class Reliance:
         answer = Answer(self.name, _notes(self))
         fit = _usable(context, indices)
         if fit is None:
-            answer.say(NO_MASKS.format(data=_name_of_data(context)), kind="alert")
+            answer.say(NO_MASKS.format(data=f'the dataset "{context.data_name}"'), kind="alert")
             return answer
         drawn = len(indices)
         left_out = int((~fit).sum())
@@ -70,12 +70,6 @@ class Reliance:
         add_rows(answer, context, changed, len(context.class_names))
         say_all(answer, [t.student.name for t in context.trios()], n=len(indices), left_out=left_out)
         return answer
-
-
-def _name_of_data(context: Context) -> str:
-    """The dataset's name where the context knows it; a question is promised none."""
-    name = getattr(getattr(context, "images", None), "name", None)
-    return f'the dataset "{name}"' if name else "this dataset"
 
 
 def _nothing_to_swap(fit: int, drawn: int) -> str:

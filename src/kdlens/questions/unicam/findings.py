@@ -1,7 +1,7 @@
 """What the UniCAM numbers say, in sentences; also when they say that nothing is there."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.phrases import correlation, counted, number, p_value, span
@@ -116,22 +116,22 @@ def say_empty_maps(answer: Answer, student: str) -> None:
         counts = sorted({int(row.value) for _, row in found})
         if counts and counts[-1] > 0:
             many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-            parts.append(f"{many} of {found[0][1].n} {direction} maps")
+            parts.append(f"{many} of {counted(found[0][1].n or 0, f'{direction} map')}")
             support += [i for i, _ in found]
     if parts:
         answer.say(
-            f"{' and '.join(parts)} of {student} are zero everywhere: those images show no positive evidence and are "
-            "left out of shares on the object.",
+            f"Zero everywhere: {' and '.join(parts)} of {student}. Those images show no positive evidence and are left "
+            "out of shares on the object.",
             rows=support,
             kind="alert",
         )
 
 
-def say_undefined(answer: Answer, who: str, reasons: Sequence[str]) -> None:
-    """Why a statistic is undefined."""
-    for reason in dict.fromkeys(reasons):
-        if reason:
-            answer.say(f"{who}: relevance is undefined, since {reason}.", kind="alert", tone="bad")
+def say_undefined(answer: Answer, who: str, reasons: Mapping[str, Sequence[str]]) -> None:
+    """Why a statistic is undefined: one alert a reason, with the directions it holds for."""
+    for reason in dict.fromkeys(reason for found in reasons.values() for reason in found if reason):
+        directions = " and ".join(direction for direction, found in reasons.items() if reason in found)
+        answer.say(f"{who}, {directions}: relevance is undefined, since {reason}.", kind="alert", tone="bad")
 
 
 def _best(answer: Answer, student: str) -> tuple[int, Row]:

@@ -12,7 +12,7 @@ from kdlens.questions.unicam.findings import say_alerts, say_empty_maps, say_kno
 from kdlens.questions.unicam.gallery import gallery
 from kdlens.questions.unicam.maps import Features
 from kdlens.questions.unicam.protocols import PROTOCOLS
-from kdlens.questions.unicam.rows import Found, Shares, add_knowledge, find_knowledge
+from kdlens.questions.unicam.rows import DIRECTIONS, Found, Shares, add_knowledge, find_knowledge
 from kdlens.questions.unicam.score import FEWEST
 from kdlens.questions.unicam.view import View
 
@@ -95,8 +95,8 @@ class UniCAMQuestion:
                 answer.say(f"{student}{seed} could not be compared: {error}.", kind="alert", tone="bad")
                 continue
             found += here
-            for direction in ("distilled", "residual"):
-                say_undefined(answer, f"{student}{seed}, {direction}", [getattr(one, direction).reason for one in here])
+            reasons = {direction: [getattr(one, direction).reason for one in here] for direction in DIRECTIONS}
+            say_undefined(answer, f"{student}{seed}", reasons)
         return found
 
 

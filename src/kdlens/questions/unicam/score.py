@@ -23,6 +23,7 @@ FEWEST = 4
 """Images for which the statistic exists."""
 
 ONE_CLASS = "all images have the same label"
+ALL_APART = "every image has a label of its own, so that all labels are equally far apart"
 CONSTANT = "the network's features are the same for every image"
 NOTHING_UNIQUE = "nothing is unique: the given network's features leave only rounding"
 
@@ -149,21 +150,27 @@ def _gradient(sample: Sample) -> tuple[Tensor, float, float, str]:
         left = own if sample.given is None else project_out(own, u_center(sample.given.distances))
         size, whole, label_size = u_product(left, left), u_product(own, own), u_product(labels, labels)
         unique = (size / whole).item()
-        reason = _reason(label_size, unique, sample.features)
+        reason = _no_feature(unique, sample.features) or _no_label(label_size, sample.labels)
         if reason:
             return torch.zeros_like(d), torch.nan, 0.0 if reason == NOTHING_UNIQUE else unique, reason
         relevance = u_product(left, labels) / (size * label_size).sqrt()
     return torch.autograd.grad(relevance, d)[0], relevance.item(), unique, ""
 
 
-def _reason(label_size: Tensor, unique: float, features: Space) -> str:
+def _no_label(size: Tensor, labels: Space) -> str:
+    """Why the labels say nothing, if they do not."""
+    if size.item() > 0:
+        return ""
+    return ALL_APART if bool(labels.distances.any()) else ONE_CLASS
+
+
+def _no_feature(unique: float, features: Space) -> str:
+    """Why the features say nothing, if they do not."""
     kind = features.vectors.dtype
     precision = torch.finfo(kind).eps if kind.is_floating_point else 0.0
     longest = torch.linalg.vector_norm(features.vectors[0].double()).item()
     if math.isnan(unique) or features.distances.max().item() <= 100 * precision * longest:
         return CONSTANT
-    if label_size.item() == 0:
-        return ONE_CLASS
     rounding = min(max((1e3 * precision) ** 2, 1e-10), 1e-4)  # what 1000 units in the last place leave of a square
     return NOTHING_UNIQUE if unique < rounding else ""
 
