@@ -18,6 +18,7 @@ DATASETS: Registry[Any] = Registry(
         "fashion-scenes": "kdlens.data.scenes:FashionScenes",
         "folder": "kdlens.data.folder:ImageFolder",
         "pets": "kdlens.data.pets:Pets",
+        "planted": "kdlens.data.planted.images:load",
         "voc": "kdlens.data.voc:VOC",
     },
     group="kdlens.datasets",
@@ -28,7 +29,8 @@ def load_dataset(name: str, *, root: str | os.PathLike[str] | None = None, split
     """Open a dataset by name. Nothing is downloaded.
 
     Args:
-        name: a registered name; `fashion` and `fashion-scenes` come with the package, the others read a folder.
+        name: a registered name; `fashion`, `fashion-scenes` and `planted` come with the package, the others read a
+            folder.
         root: the folder, in the layout the dataset is published in.
         split: which part.
         options: options of the reader, e.g. `bias=0.9` of `fashion-scenes`.
