@@ -1,6 +1,7 @@
-"""UniCAM on networks: alone or in company, portions, earlier layers, tokens, bad input, and the network untouched."""
+"""Published UniCAM on networks: alone or in company, earlier layers, tokens, bad input, and the network untouched."""
 
 import copy
+import functools
 import warnings
 
 import pytest
@@ -17,8 +18,11 @@ from kdlens.errors import (
     UnknownNameError,
 )
 from kdlens.questions.unicam.maps import Scene, Sight, unicam_from_activations
-from kdlens.questions.unicam.unicam import unicam, unicam_layers
+from kdlens.questions.unicam.unicam import unicam as unicam_of_any_protocol
+from kdlens.questions.unicam.unicam import unicam_layers
 from kdlens.stats.distance import semipartial_distance_correlation
+
+unicam = functools.partial(unicam_of_any_protocol, protocol="published")
 
 
 @pytest.fixture
@@ -242,9 +246,7 @@ def test_few_images(nets, data):
         unicam(*nets, images[:8], labels[:8])
 
 
-def test_a_protocol_to_come_and_one_that_is_not(nets, data):
-    with pytest.raises(NotImplementedError, match=r'protocol "joint" .* is not available in this version'):
-        unicam(*nets, *data, protocol="joint")
+def test_an_unknown_protocol(nets, data):
     with pytest.raises(UnknownNameError, match='unknown protocol "publishd"; did you mean "published"'):
         unicam(*nets, *data, protocol="publishd")
 

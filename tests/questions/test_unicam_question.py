@@ -1,6 +1,7 @@
 """The UniCAM question on a small study: rows, arrays, sentences; and what it says when there is nothing to see."""
 
 import copy
+import functools
 import math
 from dataclasses import replace
 
@@ -17,10 +18,12 @@ from kdlens.questions.unicam.cam import energy_share
 from kdlens.questions.unicam.gallery import choose
 from kdlens.questions.unicam.question import UniCAMQuestion
 from kdlens.questions.unicam.rows import join
-from kdlens.questions.unicam.unicam import unicam
+from kdlens.questions.unicam.unicam import unicam as unicam_of_any_protocol
 from kdlens.questions.unicam.view import at_most
 from kdlens.stats.distance import semipartial_distance_correlation
 from kdlens.stats.resampling import Interval
+
+unicam = functools.partial(unicam_of_any_protocol, protocol="published")
 
 QUICK = UniCAMQuestion(draws=60, gallery=10)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdlens.errors import ConfigError, LayerShapeError
 from kdlens.questions.unicam.cam import published_scale, upsample
+from kdlens.questions.unicam.joint.band import Band
 from kdlens.questions.unicam.score import Sample, Score, Space, label_vectors, score_against, score_batch
 from kdlens.stats.pairs import weighted_differences
 
@@ -22,10 +23,12 @@ class UniCAM:
     """Heat maps of one network's unique features, and how much there is to see.
 
     Attributes:
-        maps: `(n, H, W)` in [0, 1], each scaled to its own range as published: amplitudes are lost, so these maps
-            cannot be compared between images, layers or directions. Zero where `degenerate`.
-        raw: `(n, H, W)`, signed and unscaled: activation times gradient of the relevance, at input size. Comparable
-            between images, layers and directions that share a comparison set.
+        maps: `(n, H, W)` in [0, 1]. Joint: positive evidence beyond the null band, all images on one scale. Published:
+            each scaled to its own range, so that amplitudes are lost and maps cannot be compared between images, layers
+            or directions. Zero where `degenerate`.
+        raw: `(n, H, W)`, signed and unscaled. Joint: nats of calibrated evidence a pixel, positive where the network
+            has evidence that the given one has not, negative where the given one has. Published: activation times
+            gradient of the relevance. Comparable between images and directions that share a comparison set.
         relevance: R*, distance correlation of the unique features with the labels; NaN where undefined.
         unique_fraction: share of the network's feature geometry that the given network does not have, in [0, 1]; 1
             where nothing is given.
@@ -34,6 +37,13 @@ class UniCAM:
         given_layer: the layer of the given network.
         depends_on_batch: whether the images were compared with one another, so that a map changes with its companions.
         reason: why the statistic is undefined, or empty.
+        protocol: `"published"` or `"joint"`. What follows is of the joint protocol alone.
+        own: `(n, H, W)` evidence of the network alone, in nats a pixel.
+        other: `(n, H, W)` evidence of the given network alone, on the same scale.
+        band: what maps show by chance, and what that was measured on; `raw` within `band.pixel` is cut from `maps`.
+        scale: nats a pixel that are 1 in `maps`, one scale for all images.
+        in_band: `(n,)` bool, where a whole map shows no more than null maps do.
+        confidence: `(n, H, W)`, share of resampled comparison sets under which the pixel keeps its sign.
     """
 
     maps: Float[Tensor, "n H W"]
@@ -45,13 +55,20 @@ class UniCAM:
     given_layer: str
     depends_on_batch: bool
     reason: str = ""
+    protocol: str = "published"
+    own: Float[Tensor, "n H W"] | None = None
+    other: Float[Tensor, "n H W"] | None = None
+    band: Band | None = None
+    scale: float | None = None
+    in_band: Bool[Tensor, " n"] | None = None
+    confidence: Float[Tensor, "n H W"] | None = None
 
     def __repr__(self) -> str:
         note = f", reason={self.reason!r}" if self.reason else ""
         return (
             f"UniCAM(maps={tuple(self.maps.shape)}, layer={self.layer!r}, relevance={self.relevance:.4f}, "
             f"unique_fraction={self.unique_fraction:.4f}, degenerate={int(self.degenerate.sum())} of "
-            f"{len(self.degenerate)}, depends_on_batch={self.depends_on_batch}{note})"
+            f"{len(self.degenerate)}, depends_on_batch={self.depends_on_batch}, protocol={self.protocol!r}{note})"
         )
 
 

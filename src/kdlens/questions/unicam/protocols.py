@@ -1,12 +1,14 @@
 """What UniCAM can mean. A new protocol is one function and one line here."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from kdlens.questions.unicam.forward import Reader
+from kdlens.models.device import device_of
+from kdlens.models.layers import last_spatial_layer
+from kdlens.questions.unicam.forward import Reader, layer_of_given
 from kdlens.questions.unicam.maps import (
     Features,
     Scene,
@@ -22,7 +24,7 @@ from kdlens.registry import Registry
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of `kdlens.unicam`; the fields are described there. `layer` and `given_layer` are resolved.
+    """What was asked of `kdlens.unicam`; the fields are described there. `layer` may be `"auto"`, `given_layer` empty.
 
     `given_layer` is the layer of `given` whose features are compared with those at `feature_layer or layer`.
     """
@@ -39,29 +41,37 @@ class Request:
     reshape: Any
     batch_size: int | None
     seed: int
+    attribution: str = "gradients"
+    null: Sequence[tuple[nn.Module, nn.Module]] = ()
 
 
 PROTOCOLS: Registry[Callable[[Request], UniCAM]] = Registry(
     "protocol",
-    {"joint": "kdlens.questions.unicam.protocols:joint", "published": "kdlens.questions.unicam.protocols:published"},
+    {
+        "joint": "kdlens.questions.unicam.joint.protocol:joint",
+        "published": "kdlens.questions.unicam.protocols:published",
+    },
     group="kdlens.protocols",
 )
 
 
 def published(request: Request) -> UniCAM:
     """The definition of the authors' code: gradient of R* through `model` alone, the given features held fixed."""
+    request = _resolved(request)
     if request.feature_layer not in (None, request.layer):
         return _through(request, str(request.feature_layer))
     images, reference = _scenes(request, request.layer)
     return unicam_from_activations(images, size=_size(request), reference=reference)
 
 
-def joint(request: Request) -> UniCAM:
-    """Attribution through both networks; not here yet."""
-    raise NotImplementedError(
-        'protocol "joint" (attribution through both networks) is not available in this version; use '
-        'protocol="published"'
-    )
+def _resolved(request: Request) -> Request:
+    """The request with its layers named."""
+    example = request.images[:1]
+    layer = request.layer
+    if layer == "auto":
+        layer = last_spatial_layer(request.model, example.to(device_of(request.model)))
+    given = request.given_layer or layer_of_given(request.given, request.feature_layer or layer, example)
+    return replace(request, layer=layer, given_layer=given)
 
 
 def _through(request: Request, feature_layer: str) -> UniCAM:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from kdlens.errors import DataError, StatisticsError
 from kdlens.models.device import device_of
-from kdlens.models.layers import auto_layers, last_spatial_layer
-from kdlens.questions.unicam.forward import Reader, layer_of_given
+from kdlens.models.layers import auto_layers
+from kdlens.questions.unicam.forward import Reader
+from kdlens.questions.unicam.joint.forms import Attribution
 from kdlens.questions.unicam.maps import Features, Scene, UniCAM, unicam_from_activations
 from kdlens.questions.unicam.protocols import PROTOCOLS, Request
 
@@ -30,7 +31,9 @@ def unicam(
     layer: str = "auto",
     given_layer: str | None = None,
     reference: tuple[Tensor, Tensor] | None = None,
-    protocol: str = "published",
+    protocol: str = "joint",
+    attribution: Attribution = "gradients",
+    null: Sequence[tuple[nn.Module, nn.Module]] = (),
     features: Features = "pooled",
     feature_layer: str | None = None,
     reshape: Any = None,
@@ -45,17 +48,24 @@ def unicam(
         model: the network to explain; comes back as it was.
         given: the network whose knowledge is taken out, or None for the plain relevance map of `model`.
         images: as the networks take them.
-        labels: class indices `(n,)` or one embedding an image `(n, e)`. With two classes all embeddings are alike.
-        layer: layer whose activations make the map; `"auto"` takes the last spatial one.
+        labels: class indices `(n,)`; for the published protocol also one embedding an image `(n, e)`. With two classes
+            all embeddings are alike.
+        layer: joint: layer at which R* and the unique fraction are measured; the maps need none. `"auto"` takes the one
+            whose residual is most relevant, cross-validated. Published: layer whose activations make the map; `"auto"`
+            takes the last spatial one.
         given_layer: layer of `given` to compare with; by default the same name, or its last spatial layer.
-        reference: images and labels of the comparison set. Without it the images are compared with one another, as
-            published, and an image's map changes with its companions.
-        protocol: `"published"`, the definition of the authors' code.
+        reference: images and labels of the comparison set. Without it the images are compared with one another, and an
+            image's map changes with its companions.
+        protocol: `"joint"`, evidence for the label that `given` lacks, traced back through both networks; or
+            `"published"`, the definition of the authors' code.
+        attribution: of the joint protocol: `"gradients"`, fast, or `"occlusion"`, slow and trusted.
+        null: of the joint protocol: pairs of networks that were trained alike, such as baselines of two seeds. Their
+            maps show how large maps are by chance; without them that is read off maps for labels of other images.
         features: compare `"pooled"` features (spatial means) or `"flat"` ones (every place counts).
         feature_layer: a later layer whose features are compared, the gradient taken back to `layer`.
         reshape: how to lay out tokens in space where that is ambiguous; see `kdlens.models.tokens`.
         batch_size: images a forward pass; does not change the result.
-        seed: for protocols that draw at random; the published one does not.
+        seed: of what the joint protocol draws; the published one draws nothing.
 
     Warns:
         UserWarning: fewer than 8 images to compare with; or the statistic is undefined (one class, identical networks,
@@ -73,23 +83,24 @@ def unicam(
         >>> from kdlens.models.load import load_model
         >>> student, baseline = load_model("resnet8"), load_model("resnet8")
         >>> result = unicam(student, baseline, torch.rand(8, 3, 32, 32), torch.arange(8) % 2)
-        >>> result.layer, result.maps.shape, result.depends_on_batch
-        ('layer3', torch.Size([8, 32, 32]), True)
+        >>> result.maps.shape, result.depends_on_batch, result.band.source
+        (torch.Size([8, 32, 32]), True, 'labels of other images')
 
-    Source: Adhane et al., WACV 2025, section 3.1; the objective R* is that of the published code (after Zhen et al.,
-    ECCV 2022), since the paper's class score of "unique features" is not defined.
+    Source: joint: this package. Published: Adhane et al., WACV 2025, section 3.1; the
+    objective R* is that of the published code (after Zhen et al., ECCV 2022), since the paper's class score of "unique
+    features" is not defined.
     """
     carry_out = PROTOCOLS[protocol]
     _check(images, labels, reference)
-    name = last_spatial_layer(model, images[:1].to(device_of(model))) if layer == "auto" else layer
-    other = given_layer or layer_of_given(given, feature_layer or name, images[:1])
     result = carry_out(
         Request(
-            model, given, images, labels, name, other, reference, features, feature_layer, reshape, batch_size, seed
+            *(model, given, images, labels, layer, given_layer or "", reference, features, feature_layer),
+            *(reshape, batch_size, seed, attribution, tuple(null)),
         )
     )
     if result.reason:
-        warnings.warn(f"UniCAM is undefined, all maps are zero: {result.reason}", UserWarning, stacklevel=2)
+        what = "UniCAM is undefined, all maps are zero" if result.protocol == "published" else "R* is undefined"
+        warnings.warn(f"{what}: {result.reason}", UserWarning, stacklevel=2)
     return result
 
 
