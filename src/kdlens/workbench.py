@@ -103,13 +103,12 @@ class Workbench:
 
     def run(self, subject: Subject, images: Tensor) -> Tensor:
         """Logits for images that are not in the data, `(n, classes)` float32 on the CPU."""
+        return self._pass_changed(subject, images, ())[LOGITS]
 
-        def forward(part: Tensor) -> dict[str, Tensor]:
-            output, _ = record(subject.network, images[part].to(self.runtime.device), ())
-            return {LOGITS: output.float()}
-
-        size = self._batch_size(subject)
-        return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)[LOGITS]
+    def activations_of(self, subject: Subject, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations at `layers` for images that are not in the data (changed ones), float32 on the CPU; not kept."""
+        found = self._pass_changed(subject, images, layers)
+        return {layer: found[layer] for layer in layers}
 
     def progress(self, text: str) -> None:
         """Tell the person what is being done; only the first process speaks."""
@@ -123,6 +122,13 @@ class Workbench:
             return {LOGITS: output.float(), **{layer: a.float() for layer, a in found.items()}}
 
         return self.runtime.over(indices, forward, batch_size=self._batch_size(subject))
+
+    def _pass_changed(self, subject: Subject, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        def forward(part: Tensor) -> dict[str, Tensor]:
+            output, found = record(subject.network, images[part].to(self.runtime.device), layers)
+            return {LOGITS: output.float(), **{layer: a.float() for layer, a in found.items()}}
+
+        return self.runtime.over(torch.arange(len(images)), forward, batch_size=self._batch_size(subject))
 
     def _batch_size(self, subject: Subject) -> int:
         if self.runtime.batch_size is not None:

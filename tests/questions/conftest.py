@@ -81,6 +81,9 @@ class FakeContext:
         return self.run(subject, self.images)
 
     def activations(self, subject: Subject, indices: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        return self.activations_of(subject, self.images[indices], layers)
+
+    def activations_of(self, subject: Subject, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         self.passes += 1
         found: dict[str, Tensor] = {}
         handles = [
@@ -90,7 +93,7 @@ class FakeContext:
             for name in layers
         ]
         with torch.no_grad():
-            subject.network(self.images[indices])
+            subject.network(images)
         for handle in handles:
             handle.remove()
         return {name: found[name] for name in layers}

@@ -92,6 +92,10 @@ class Context(Protocol):
         """Logits for images that are not in the data (changed ones), `(n, classes)` float32 on the CPU."""
         ...
 
+    def activations_of(self, subject: Subject, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Activations at `layers` for images that are not in the data (changed ones), float32 on the CPU."""
+        ...
+
     def progress(self, text: str) -> None:
         """Tell the person what is being done."""
         ...
