@@ -11,6 +11,7 @@ from kdlens.questions.pairing import pair_layers
 from kdlens.questions.relevance.features import label_distances, layer_distances
 from kdlens.questions.relevance.relevance import feature_similarity, relevance, relevance_of, similarity_of
 from kdlens.questions.relevance.scores import Plan, difference, mean_score
+from kdlens.questions.road import road
 from kdlens.stats import distance_correlation, semipartial_distance_correlation
 
 
@@ -273,3 +274,81 @@ def test_labels_are_indices_or_embeddings():
         label_distances(torch.tensor([0.0, 1.0, 1.0, 0.0]))
     with pytest.raises(DataError, match=r"got shape \(4, 1, 1\)"):
         label_distances(torch.zeros(4, 1, 1))
+
+
+def halves(n=24):
+    images = torch.rand(n, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    left = torch.zeros(n, 12, 12)
+    left[:, :, :6] = 1.0
+    return images, left, torch.arange(n) % 3
+
+
+def test_a_network_is_shown_what_its_maps_keep():
+    model, other = tiny(0), tiny(1)
+    images, left, labels = halves()
+    kept, dropped = (road(images, m, seed=4).images for m in (left, left.flip(2)))
+    options = {"layers": ["1"], "permutations": 0, "seed": 4}
+    with torch.no_grad():
+        first, second = model[:2](kept), other[:2](dropped)
+    fss = feature_similarity(model, other, images, maps=left, other_maps=left.flip(2), other_layers=["1"], **options)
+    assert fss["1"].value == pytest.approx(similarity_of(first, second).value)
+    same = feature_similarity(model, other, images, maps=left, other_layers=["1"], **options)
+    with torch.no_grad():
+        assert same["1"].value == pytest.approx(similarity_of(first, other[:2](kept)).value)
+    rs = relevance(
+        model, images, labels, given=other, maps=left, given_maps=left.flip(2), given_layers=["1"], **options
+    )
+    assert rs["1"].value == pytest.approx(relevance_of(first, labels, given=second).value)
+    assert fss.notes == (
+        "Of every image the 50 % most important pixels by each network's own maps are kept and the rest is filled in.",
+    )
+    assert same.notes[0].startswith("Of every image the 50 % most important pixels by the maps are kept")
+
+
+def test_what_maps_remove_does_not_count():
+    images, left, labels = halves()
+    changed = images.clone()
+    changed[:, :, :, 7:] += torch.rand(24, 3, 12, 5)
+    options = {"maps": left, "layers": ["1", "3"], "permutations": 0}
+    first, second = (relevance(tiny(0), x, labels, **options) for x in (images, changed))
+    for layer in ("1", "3"):  # the noise differs, since the image does
+        assert second[layer].value == pytest.approx(first[layer].value, abs=0.02)
+        assert relevance(tiny(0), changed, labels, layers=[layer], permutations=0)[layer].value != pytest.approx(
+            first[layer].value, abs=0.005
+        )
+
+
+def test_images_with_empty_maps_are_left_out_and_counted():
+    images, left, labels = halves()
+    left[[3, 5]] = -1.0
+    rest = [i for i in range(24) if i not in (3, 5)]
+    options = {"layers": ["1"], "permutations": 0}
+    scores = relevance(tiny(0), images, labels, maps=left, **options)
+    assert scores["1"].n == 22
+    assert scores["1"].value == pytest.approx(
+        relevance(tiny(0), images[rest], labels[rest], maps=left[rest], **options)["1"].value
+    )
+    assert scores.notes[1] == "Images of which a map keeps nothing are left out: 2 of 24."
+    published = relevance(tiny(0), images, labels, maps=left, recipe="published", **options)
+    assert published["1"].n == 24
+    assert published.notes[1] == "Images of which a map keeps nothing are nothing but noise, as published: 2 of 24."
+    assert "mean 0.5 and deviation 0.1" in published.notes[0]
+    one = left.clone()
+    one[7] = 0.0
+    assert feature_similarity(tiny(0), tiny(1), images, maps=left, other_maps=one, **options)["1"].n == 21
+
+
+def test_maps_that_cannot_be_used_are_refused_with_a_reason():
+    images, left, labels = halves()
+    with pytest.raises(DataError, match="one map for every image"):
+        relevance(tiny(0), images, labels, maps=left[:, :6, :6])
+    with pytest.raises(DataError, match="maps have values that are NaN"):
+        feature_similarity(tiny(0), tiny(1), images, maps=left * math.nan)
+    with pytest.raises(ConfigError, match="from 0 to 100, got 120"):
+        relevance(tiny(0), images, labels, maps=left, percentile=120)
+    with pytest.raises(ConfigError, match="for the other network only"):
+        feature_similarity(tiny(0), tiny(1), images, other_maps=left)
+    with pytest.raises(StatisticsError, match="a part of 3 of 24 images only"):
+        relevance(tiny(0), images, labels, maps=left * (torch.arange(24) < 3)[:, None, None])
+    with pytest.raises(StatisticsError, match="a part of 0 of 24 images only"):
+        relevance(tiny(0), images, labels, maps=left, percentile=0)

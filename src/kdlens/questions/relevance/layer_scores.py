@@ -18,7 +18,8 @@ class LayerScores(Mapping[str, Score]):
         metric: what was measured, `"fss"`, `"rs"` or `"rs_given"`.
         scores: layer -> score.
         other_layers: layer -> the layer of the other network it was compared with.
-        notes: what a reader must know, e.g. that two classes make every label embedding equal.
+        notes: what a reader must know, e.g. that two classes make every label embedding equal, or which part of the
+            images was kept, and how many images were left out.
     """
 
     metric: str

@@ -28,8 +28,10 @@ from kdlens.questions.relevance.features import (
     layer_distances,
     network_reader,
 )
+from kdlens.questions.relevance.kept import shown
 from kdlens.questions.relevance.layer_scores import LayerScores
 from kdlens.questions.relevance.scores import Aggregate, Plan, Score, relevance_score, similarity_score
+from kdlens.questions.road import Recipe
 from kdlens.stats.pairs import distances
 
 Layers = Literal["auto"] | Sequence[str]
@@ -48,6 +50,10 @@ def feature_similarity(
     permutations: int = 500,
     batch_size: int | None = None,
     seed: int = 0,
+    maps: Float[Tensor, "n h w"] | None = None,
+    other_maps: Float[Tensor, "n h w"] | None = None,
+    percentile: float = 50.0,
+    recipe: Recipe = "clean",
 ) -> LayerScores:
     """FSS: how alike two networks arrange the same images, layer by layer.
 
@@ -63,15 +69,22 @@ def feature_similarity(
             near 1 for deep features of few images whatever they are.
         permutations: permutations of the null distribution; 0 for none.
         batch_size: images a forward pass; does not change the result.
-        seed: of mini-batches and permutations.
+        seed: of mini-batches, permutations and noise.
+        maps: heat maps, one an image: `model` is shown what they call important only, the rest filled in, see
+            `kdlens.questions.road`. Any maps will do; of signed ones the positive part counts. Images of which a map
+            keeps nothing are left out.
+        other_maps: those for `other`; by default the same.
+        percentile: per cent of the pixels to keep.
+        recipe: `"clean"`, or `"published"`, as in the published code: other ties and colours, empty maps not left out.
 
     Returns:
         A score for every layer: 1 for the same arrangement up to scale and rotation, 0 on average for unrelated
         networks. A layer without finite or varying features has a NaN score that says so.
 
     Raises:
-        StatisticsError: fewer than 4 images.
+        StatisticsError: fewer than 4 images, or of which maps keep anything.
         LayerNotFoundError: no such layer.
+        DataError: maps that do not fit the images, or are not finite.
 
     Warns:
         UserWarning: fewer than 8 images.
@@ -86,12 +99,13 @@ def feature_similarity(
     Source: Adhane et al., WACV 2025, eq. 8.
     """
     plan = Plan(aggregate, mini_batch, unbiased, permutations, seed)
-    _warn_if_few(len(images))
+    seen = shown(images, maps, other_maps, percentile=percentile, recipe=recipe, seed=seed)
+    _warn_if_few(len(seen.used))
     pairs = pair_layers(_layers(model, layers, images), _layers(other, other_layers, images))
-    first = _distances(model, images, [a for a, _ in pairs], batch_size)
-    second = _distances(other, images, [b for _, b in pairs], batch_size)
+    first = _distances(model, seen.model, [a for a, _ in pairs], batch_size)
+    second = _distances(other, seen.other, [b for _, b in pairs], batch_size)
     scores = {a: _defined(lambda x, y: similarity_score(x, y, plan), first[a], second[b]) for a, b in pairs}
-    return LayerScores("fss", scores, dict(pairs))
+    return LayerScores("fss", scores, dict(pairs), seen.notes)
 
 
 def relevance(
@@ -110,6 +124,10 @@ def relevance(
     permutations: int = 500,
     batch_size: int | None = None,
     seed: int = 0,
+    maps: Float[Tensor, "n h w"] | None = None,
+    given_maps: Float[Tensor, "n h w"] | None = None,
+    percentile: float = 50.0,
+    recipe: Recipe = "clean",
 ) -> LayerScores:
     """RS: how much of a network's arrangement of the images is about the labels, layer by layer.
 
@@ -131,15 +149,20 @@ def relevance(
         unbiased: likewise; must be True with `given`.
         permutations: permutations of the null distribution; 0 for none.
         batch_size: images a forward pass; does not change the result.
-        seed: of mini-batches and permutations.
+        seed: of mini-batches, permutations and noise.
+        maps: heat maps; `model` is shown what they call important only, as for `feature_similarity`. Maps made with the
+            labels, such as Grad-CAM and UniCAM, can pass the labels on by their shape alone.
+        given_maps: those for `given`; by default the same.
+        percentile: as for `feature_similarity`.
+        recipe: likewise.
 
     Returns:
         A score for every layer: 0 on average for features that know nothing of the labels. Not the share of anything:
         compare scores of the same images and labels only.
 
     Raises:
-        StatisticsError: fewer than 4 images, or all of one class.
-        DataError: labels that do not fit the images or the embeddings.
+        StatisticsError: fewer than 4 images (of which maps keep anything), or all of one class.
+        DataError: labels that do not fit the images or the embeddings; maps that do not fit, or are not finite.
         LayerNotFoundError: no such layer.
 
     Warns:
@@ -157,16 +180,17 @@ def relevance(
     plan = Plan(aggregate, mini_batch, unbiased, permutations, seed)
     if len(images) != len(labels):
         raise DataError(f"there are {len(images)} images but {len(labels)} labels")
-    _warn_if_few(len(images))
-    targets = label_distances(labels, embeddings)
+    seen = shown(images, maps, given_maps, percentile=percentile, recipe=recipe, seed=seed)
+    _warn_if_few(len(seen.used))
+    targets = label_distances(labels[seen.used.to(labels.device)], embeddings)
     names = _layers(model, layers, images)
-    first = _distances(model, images, names, batch_size)
-    notes = (TWO_CLASSES,) if two_classes(targets) else ()
+    first = _distances(model, seen.model, names, batch_size)
+    notes = (*((TWO_CLASSES,) if two_classes(targets) else ()), *seen.notes)
     if given is None:
         scores = {a: _defined(lambda x: relevance_score(x, targets, plan), first[a]) for a in names}
         return LayerScores("rs", scores, {}, notes)
     pairs = pair_layers(names, _layers(given, given_layers, images))
-    second = _distances(given, images, [b for _, b in pairs], batch_size)
+    second = _distances(given, seen.other, [b for _, b in pairs], batch_size)
 
     def score(x: Tensor, y: Tensor) -> Score:
         return relevance_score(x, targets, plan, given=y, partial=partial)
