@@ -1,5 +1,6 @@
 """A study from end to end: small networks, real garments, the run folder, and everything that can go wrong."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 
 import pytest
 import torch
+from rich.console import Console
 
 import kdlens
 from kdlens.errors import (
@@ -17,10 +19,12 @@ from kdlens.errors import (
     LayerNotFoundError,
     ModelError,
     RunFolderError,
+    StatisticsError,
     UnknownNameError,
     UnsafeFileError,
 )
 from kdlens.models.weights import save_weights
+from kdlens.progress import stages
 from kdlens.study_file import explain_file, report_from_folder, study_from_file
 
 STUDY = """
@@ -171,6 +175,48 @@ def test_a_failing_question_does_not_cost_the_others(networks, images, monkeypat
     assert list(report.answers) == ["reliance"]
     assert report.meta.failed == {"accuracy": "RuntimeError: a bug"}
     assert "a bug" in report.html()
+    assert "accuracy failed: RuntimeError: a bug" in repr(report)
+
+
+def failing(networks, images, monkeypatch, error):
+    from kdlens.questions.accuracy.question import Accuracy
+
+    def broken(self, context):
+        raise error
+
+    monkeypatch.setattr(Accuracy, "answer", broken)
+    return explained(networks, images, questions=["accuracy", "reliance"])
+
+
+def test_a_failure_is_one_line_and_a_traceback_must_be_asked_for(networks, images, monkeypatch, caplog):
+    report = failing(networks, images, monkeypatch, StatisticsError("at least 4 images,\ngot 3"))
+    assert report.meta.failed == {"accuracy": "at least 4 images, got 3"}
+    assert [record.getMessage() for record in caplog.records] == ["accuracy failed: at least 4 images, got 3"]
+    assert caplog.records[0].exc_info is None
+    caplog.clear()
+    failing(networks, images, monkeypatch, RuntimeError("a bug"))
+    hint = "(run with KDLENS_DEBUG=1 for the traceback)"
+    assert [record.getMessage() for record in caplog.records] == [f"accuracy failed: RuntimeError: a bug {hint}"]
+    assert caplog.records[0].exc_info is None
+    caplog.clear()
+    monkeypatch.setenv("KDLENS_DEBUG", "1")
+    failing(networks, images, monkeypatch, RuntimeError("a bug"))
+    assert caplog.records[0].exc_info
+
+
+def test_progress_marks_a_question_that_failed(networks, images, monkeypatch):
+    from kdlens.questions.accuracy.question import Accuracy
+
+    def broken(self, context):
+        raise RuntimeError("a bug")
+
+    out = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, width=100))
+    monkeypatch.setattr(Accuracy, "answer", broken)
+    with stages() as say:
+        explained(networks, images, questions=["accuracy", {"unicam": {"gallery": 4}}], progress=say)
+    lines = [line for line in out.getvalue().splitlines() if "accuracy: computing" in line]
+    assert [line.split()[0] for line in lines] == ["✗"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,12 @@ a Python programmer would expect (`ValueError`, `LookupError`), so ordinary hand
 """
 
 import difflib
+import logging
+import os
 from collections.abc import Iterable
+
+DEBUG = "KDLENS_DEBUG"
+"""Environment variable that asks for the traceback of what failed while the rest went on."""
 
 
 class KdlensError(Exception):
@@ -49,6 +54,26 @@ class ConfigError(KdlensError, ValueError):
 
 class RunFolderError(KdlensError, OSError):
     """A run folder that cannot be read or written."""
+
+
+def in_one_line(error: Exception) -> str:
+    r"""What went wrong: the message of an error made for people, any other with its type.
+
+    Example:
+        >>> in_one_line(StatisticsError("at least 4 images, got 3")), in_one_line(KeyError("layer1"))
+        ('at least 4 images, got 3', "KeyError: 'layer1'")
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KdlensError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def log_failure(what: str, error: Exception) -> None:
+    """Log in one line that something failed and the rest goes on; the traceback only where it was asked for."""
+    debug = bool(os.environ.get(DEBUG))
+    hint = "" if debug or isinstance(error, KdlensError) else f" (run with {DEBUG}=1 for the traceback)"
+    logging.getLogger("kdlens").error("%s: %s%s", what, in_one_line(error), hint, exc_info=error if debug else None)
 
 
 def did_you_mean(name: str, options: Iterable[str], *, most: int = 3) -> str:

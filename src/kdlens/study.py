@@ -1,7 +1,6 @@
 """Study: networks and images in, answers and a report out. The only place where the parts of kdlens meet."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,10 +14,11 @@ from kdlens.checks import Diagnosis, doctor
 from kdlens.config import Question
 from kdlens.data.images import Images, as_given
 from kdlens.environment import command_line, environment
-from kdlens.errors import RunFolderError
+from kdlens.errors import RunFolderError, in_one_line, log_failure
 from kdlens.models.asked import Layers, check_layers
 from kdlens.models.weights import weights_fingerprint
 from kdlens.networks import Network, check_fit, check_roles, subject_of
+from kdlens.progress import Stages
 from kdlens.questions.making import make_questions
 from kdlens.questions.phrases import listed
 from kdlens.report import DataCard, Meta, ModelCard, Report
@@ -29,8 +29,6 @@ from kdlens.workbench import Workbench
 DEFAULT_QUESTIONS: tuple[Question, ...] = ("accuracy", "unicam", "relevance", "reliance")
 Networks = nn.Module | Sequence[nn.Module]
 Say = Callable[[str], None]
-
-log = logging.getLogger("kdlens")
 
 
 class Study:
@@ -79,6 +77,7 @@ class Study:
         self.layers = layers
         self.title = title
         self.source = source
+        self._say = say
         self.folder = RunFolder(out) if out is not None and self.runtime.processes.is_main else None
         image = images.batch(torch.tensor([0]))[0].to(self.runtime.device)
         for network in networks:
@@ -103,9 +102,11 @@ class Study:
                 answers[question.name] = self._answer(question, common)
             except RunFolderError:
                 raise  # no room for this answer means none for the next
-            except Exception as error:
-                log.exception("question %s failed", question.name)
-                failed[question.name] = f"{type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other questions can be answered
+                failed[question.name] = in_one_line(error)
+                if isinstance(self._say, Stages):
+                    self._say.close(done=False)
+                log_failure(f"{question.name} failed", error)
         report = Report(answers, self._meta(alerts, failed))
         if self.folder is not None:
             self._write(report)

@@ -106,21 +106,32 @@ def test_arrays_stay_out_of_plain_values_but_are_named(one_student):
     assert shapes["image"] == [24, 32, 32, 3]
 
 
-def test_the_text_has_at_most_ten_lines(three_students):
-    lines = str(three_students).splitlines()
-    assert len(lines) == 10
+def test_the_text_wraps_its_sentences_and_cuts_none(three_students):
+    text = str(three_students)
+    lines = text.splitlines()
+    assert len(lines) < 40
     assert lines[0] == "Does a student inherit its teacher's eyes?"
     assert lines[1] == "fashion-scenes: 2,000 images, 10 classes"
     assert lines[2].startswith("HELPED: kd names")
     assert lines[-1] == "4 answers: accuracy, unicam, relevance, reliance"
     assert all(len(line) <= 118 for line in lines)
+    assert "…" not in text
+    whole = text.replace("\n  ", " ")
+    found = [f for answer in three_students.answers.values() for f in answer.findings]
+    assert all(f.text in whole for f in found if f.kind in ("verdict", "alert"))
+    assert sum(f.text in whole for f in found if f.kind == "finding") >= 3
     assert repr(three_students) == str(three_students)
 
 
 def test_the_text_names_alerts_and_failures():
     text = str(Report({}, Meta(alerts=["one", "two"], failed={"unicam": "x"})))
-    assert "2 alerts: read them before you trust a number" in text
-    assert "failed: unicam" in text
+    assert "2 alerts: read them before you trust a number\n- one\n- two\n" in text
+    assert "unicam failed: x" in text
+
+
+def test_the_text_of_many_alerts_says_how_many_there_are_more():
+    text = str(Report({}, Meta(alerts=[f"alert {i}" for i in range(9)])))
+    assert "- alert 5\n- and 3 more in the report" in text
 
 
 def test_meta_survives_json():

@@ -1,4 +1,4 @@
-"""The report in ten lines of plain text, for terminals and notebooks that do not trust HTML."""
+"""The report as a few sentences of plain text, for terminals and notebooks that do not trust HTML."""
 
 import textwrap
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from kdlens.report.meta import Meta
 from kdlens.report.numbers import count
 from kdlens.visible import visible
 
-_LINES, _WIDTH = 10, 118
+_SENTENCES, _ALERTS, _WIDTH = 8, 6, 118
 
 
 def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
-    """Title, data, verdicts, then as many findings as fit, then how many alerts and failures there are.
+    """Title, data, verdicts and the first findings, then alerts and failures with their texts; wrapped, never cut.
 
     Example:
         >>> from kdlens.answer import Notes
@@ -24,15 +24,20 @@ def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
     if meta.data.n:
         classes = count(len(meta.data.classes), "class", "classes")
         lines.append(f"{meta.data.name or 'data'}: {count(meta.data.n, 'image')}, {classes}")
-    foot = _foot(answers, meta)
     found = [f for answer in answers.values() for f in answer.findings]
     said = [f.text for f in found if f.kind == "verdict"] + [f.text for f in found if f.kind == "finding"]
-    lines += said[: _LINES - len(lines) - len(foot)]
-    return "\n".join(textwrap.shorten(visible(line), _WIDTH, placeholder=" …") for line in [*lines, *foot])
+    lines += said[:_SENTENCES]
+    return "\n".join(_wrapped(visible(line)) for line in [*lines, *_foot(answers, meta)])
 
 
 def _foot(answers: Mapping[str, Answer], meta: Meta) -> list[str]:
-    alerts = len(meta.alerts) + sum(f.kind == "alert" for answer in answers.values() for f in answer.findings)
-    lines = [f"{count(alerts, 'alert')}: read them before you trust a number"] if alerts else []
-    lines += [f"failed: {', '.join(meta.failed)}"] if meta.failed else []
+    alerts = [*meta.alerts, *(f.text for answer in answers.values() for f in answer.findings if f.kind == "alert")]
+    lines = [f"{count(len(alerts), 'alert')}: read them before you trust a number"] if alerts else []
+    lines += [f"- {text}" for text in alerts[:_ALERTS]]
+    lines += [f"- and {len(alerts) - _ALERTS} more in the report"] if len(alerts) > _ALERTS else []
+    lines += [f"{question} failed: {' '.join(error.split())}" for question, error in meta.failed.items()]
     return [*lines, f"{count(len(answers), 'answer')}: {', '.join(answers)}" if answers else "no answers"]
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -4,10 +4,10 @@ A renderer takes an answer and the setting of the report and returns blocks. Thi
 `SECTIONS.register("my-question")` or through the entry-point group `kdlens.sections`.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 
 from kdlens.answer import Answer
+from kdlens.errors import log_failure
 from kdlens.registry import Registry
 from kdlens.report.blocks import Block, Failure, Section
 from kdlens.report.names import title_of
@@ -31,8 +31,6 @@ SECTIONS: Registry[Renderer] = Registry(
 ORDER = ("unicam", "relevance", "accuracy", "reliance")
 """Sections that come first, in this order; others follow in the order they were asked."""
 
-log = logging.getLogger("kdlens")
-
 
 def section_of(answer: Answer, setting: Setting) -> Section:
     """The section of one answer; a renderer that fails costs its drawings, not the report."""
@@ -40,8 +38,8 @@ def section_of(answer: Answer, setting: Setting) -> Section:
     renderer = SECTIONS[answer.question] if known else generic_blocks
     try:
         blocks = tuple(renderer(answer, setting))
-    except Exception as error:
-        log.exception("section %s could not be drawn", answer.question)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the numbers can be shown
+        log_failure(f"section {answer.question} could not be drawn", error)
         text = f"{type(error).__name__}: {error}"
         blocks = (Failure(title="This section could not be drawn", error=text), *generic_blocks(answer, setting))
     anchor = setting.anchors[answer.question]
