@@ -42,6 +42,14 @@ def test_weights_are_told_apart_from_a_network(net, images):
         kdlens.explain(None, net, [net.state_dict()], images)
 
 
+def test_a_part_without_the_last_class_can_be_explained(net, images):
+    part = [(item.image, item.label) for item in (images[i] for i in range(32)) if item.label < 7]
+    report = kdlens.explain(None, net, net, part, questions=["accuracy"])
+    assert report.meta.data.classes == tuple("0123456789")
+    with pytest.raises(ModelError, match=r"7 classes, so \(1, 7\) was expected; .*class_names="):
+        kdlens.explain(None, net, net, part, class_names=list("abcdefg"))
+
+
 @pytest.mark.parametrize("layers", ["auto", ["features.0"]])
 @pytest.mark.parametrize("options", [{"in_channels": 1}, {"in_channels": 4}])
 def test_wrong_channels_are_named_whatever_the_layers(net, images, options, layers):

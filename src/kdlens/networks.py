@@ -73,11 +73,22 @@ def check_fit(network: Network, image: Tensor, classes: int) -> None:
     if output.ndim != 2 or output.shape[1] != classes:
         raise ModelError(
             f"{network.label} gives an output of shape {tuple(output.shape)} for one image, but the data has "
-            f"{classes} classes, so (1, {classes}) was expected; give the class count of the network's training, or "
-            "the same class list"
+            f"{classes} classes, so (1, {classes}) was expected; load the network with the class count of its "
+            "training, and name as many classes (`class_names=`, or `classes` of kdlens.Images)"
         )
     if not torch.isfinite(output).all():
         raise ModelError(f"{network.label} gives NaN or infinite logits for the first image; check its weights")
+
+
+def outputs_of(networks: Sequence[Network], image: Tensor) -> int | None:
+    """How many outputs all the networks have; None where they differ or are no logits.
+
+    Raises:
+        ModelError: one cannot take the image.
+    """
+    outputs = [_output(network, image) for network in networks]
+    counts = {output.shape[1] if output.ndim == 2 else None for output in outputs}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def subject_of(network: Network, image: Tensor, layers: Layers) -> Subject:

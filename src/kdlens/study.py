@@ -17,7 +17,7 @@ from kdlens.environment import command_line, environment
 from kdlens.errors import RunFolderError, in_one_line, log_failure
 from kdlens.models.asked import Layers, check_layers
 from kdlens.models.weights import weights_fingerprint
-from kdlens.networks import Network, check_fit, check_roles, subject_of
+from kdlens.networks import Network, check_fit, check_roles, outputs_of, subject_of
 from kdlens.progress import Stages
 from kdlens.questions.making import make_questions
 from kdlens.questions.phrases import listed
@@ -73,7 +73,6 @@ class Study:
         self.questions = make_questions(questions)
         self.networks = tuple(networks)
         self.runtime = Runtime(device, batch_size)
-        self.images = images
         self.layers = layers
         self.title = title
         self.source = source
@@ -82,6 +81,9 @@ class Study:
         image = images.batch(torch.tensor([0]))[0].to(self.runtime.device)
         for network in networks:
             network.module.to(self.runtime.device)
+        outputs = None if images.named else outputs_of(networks, image)
+        self.images = images = images if outputs is None else images.of_outputs(outputs)
+        for network in networks:
             check_fit(network, image, len(images.classes))
         subjects = [subject_of(network, image, layers) for network in networks]
         self.workbench = Workbench(subjects, images, seed=seed, runtime=self.runtime, say=say)

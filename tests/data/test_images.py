@@ -292,7 +292,9 @@ IMAGE = torch.zeros(3, 4, 4)
         ([(IMAGE, torch.zeros(10))], r"a label of shape \(10,\); expected one class index"),
         ([(IMAGE, 0, torch.zeros(5, 4))], r"mask of image 0 of list has shape \(5, 4\); expected \(4, 4\)"),
         ([(IMAGE, 0, "mask")], "mask of image 0 of list is a str"),
-        ([(IMAGE, 0), (IMAGE, -1)], "image 1 of list has label -1"),
+        ([(IMAGE, 0), (IMAGE, -1)], "image 1 of list has label -1; labels count from 0"),
+        ((torch.zeros(4, 3, 8, 8), torch.zeros(4)), r"a tuple of 2 tensors; .*TensorDataset\(images, labels\)"),
+        ([torch.zeros(4, 3, 8, 8), torch.zeros(4)], r"a list of 2 tensors; .*TensorDataset\(images, labels\)"),
     ],
 )  # fmt: skip
 def test_bad_sources(source, text):
@@ -303,10 +305,7 @@ def test_bad_sources(source, text):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (
-            {"classes": ["only"]},
-            "image 0 of TensorDataset has label 1, but there are 1 classes; labels run from 0 to 0",
-        ),
+        ({"classes": ["only"]}, r"1 name for labels up to 1 \(image 0 of TensorDataset has label 1\)"),
         ({"mean": [0.5]}, "give both mean and std, or neither"),
         ({"mean": [0.5], "std": [0.0]}, "std positive"),
         ({"mean": [0.5, 0.5], "std": [1, 1]}, "have 3 channels, but mean and std have 2"),
@@ -318,6 +317,30 @@ def test_bad_sources(source, text):
 def test_bad_options(options, text):
     with pytest.raises(DataError, match=text):
         as_images(SOURCES["tensors"], **options)[0]
+
+
+def of_labels(*labels, **options):
+    return as_images([(IMAGE, label) for label in labels], **options)
+
+
+def test_names_and_labels_that_do_not_fit_say_how():
+    with pytest.raises(DataError, match=r"2 names for labels up to 9 \(image 1 of list has label 9\)"):
+        of_labels(0, 9, classes=["a", "b"])
+    with pytest.raises(DataError, match=r"run from 1 to 2, but there are 2 class names; .*subtract 1"):
+        of_labels(1, 2, classes=["a", "b"])
+
+
+def test_networks_say_how_many_classes_there_are_where_nobody_named_them():
+    images = of_labels(0, 3)
+    assert not images.named
+    assert images.of_outputs(6).classes == ["0", "1", "2", "3", "4", "5"]
+    assert len(images.classes) == 4  # the images as given stay
+    assert images.of_outputs(3).classes == images.classes
+    named = of_labels(0, 1, classes=["a", "b"])
+    assert named.named
+    assert named.of_outputs(6).classes == ["a", "b"]
+    with pytest.raises(DataError, match=r"run from 1 to 4, but the networks have 4 outputs; .*subtract 1"):
+        of_labels(1, 4).of_outputs(4)
 
 
 def test_bad_batches_of_a_stream():

@@ -34,6 +34,7 @@ class Images:
 
     Attributes:
         classes: class names.
+        named: whether the names were given or come with the dataset; else they are numbers up to the largest label.
         labels: `(n,)` int64.
         name: name of the dataset.
         mean: as given.
@@ -72,7 +73,10 @@ class Images:
         self._index = torch.arange(len(self.dataset))
         self._check_channels(self._raw(0).item.image)
         self._all_labels = labels_of(self.dataset, lambda i: self._raw(i).item)
-        self.classes = self._class_names(classes)
+        known = [str(name) for name in classes] if classes is not None else classes_of(self.dataset)
+        self.named = known is not None
+        self._check_labels(known)
+        self.classes = known if known is not None else _numbers(int(self._all_labels.max()) + 1)
 
     @property
     def labels(self) -> Int[Tensor, " n"]:
@@ -155,6 +159,28 @@ class Images:
         part._index = self._index[indices]
         return part
 
+    def of_outputs(self, count: int) -> "Images":
+        """The same images for networks of `count` outputs, where nobody named the classes.
+
+        The largest label says too little where images of the last class are missing.
+
+        Raises:
+            DataError: labels that count from 1, or that the networks do not reach.
+        """
+        if self.named:
+            return self
+        most, least = int(self.labels.max()), int(self.labels.min())
+        if most == count and least >= 1:
+            raise DataError(
+                f"the labels of {self.name} run from {least} to {most}, but the networks have {count} outputs; labels "
+                "count from 0: subtract 1"
+            )
+        if count <= len(self.classes):
+            return self
+        same = self.subset(torch.arange(len(self)))
+        same.classes = _numbers(count)
+        return same
+
     def _raw(self, index: int) -> Raw:
         where = f"image {index} of {self.name}"
         try:
@@ -179,19 +205,28 @@ class Images:
         if self.mean is not None and len(self.mean) not in (1, channels):
             raise DataError(f"images of {self.name} have {channels} channels, but mean and std have {len(self.mean)}")
 
-    def _class_names(self, given: Sequence[str] | None) -> list[str]:
+    def _check_labels(self, names: Sequence[str] | None) -> None:
         labels = self._all_labels
-        names = [str(name) for name in given] if given is not None else classes_of(self.dataset)
-        if names is None:
-            names = [str(c) for c in range(max(int(labels.max()) + 1, 0))]
-        outside = (labels < 0) | (labels >= len(names))
-        if outside.any():
-            i = int(outside.nonzero()[0])
+        least, most = int(labels.min()), int(labels.max())
+        if least < 0:
+            i = int((labels < 0).nonzero()[0])
             raise DataError(
-                f"image {i} of {self.name} has label {int(labels[i])}, but there are {len(names)} classes; "
-                f"labels run from 0 to {len(names) - 1}"
+                f"image {i} of {self.name} has label {int(labels[i])}; labels count from 0: leave out images without a "
+                "label"
             )
-        return names
+        if names is None or most < len(names):
+            return
+        if least >= 1 and most == len(names):
+            raise DataError(
+                f"the labels of {self.name} run from {least} to {most}, but there are {len(names)} class names; labels "
+                "count from 0: subtract 1"
+            )
+        given = f"{len(names)} name{'' if len(names) == 1 else 's'}"
+        i = int((labels >= len(names)).nonzero()[0])
+        raise DataError(
+            f"{given} for labels up to {most} (image {i} of {self.name} has label {int(labels[i])}); give one name for "
+            f"each class, from 0 to {most}"
+        )
 
 
 def as_images(source: Any, **options: Any) -> Images:
@@ -255,6 +290,10 @@ def _checked_scale(
     if len(means) != len(stds) or not means or any(s <= 0 for s in stds):
         raise DataError(f"mean {list(means)} and std {list(stds)} must be as long as each other, and std positive")
     return means, stds
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(index) for index in range(count)]
 
 
 def _per_channel(values: Sequence[float]) -> Tensor:

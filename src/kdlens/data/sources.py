@@ -26,6 +26,11 @@ def map_style(source: Any) -> Any:
         return dataset_of(source)
     if isinstance(source, IterableDataset):
         return list(source)
+    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(isinstance(s, Tensor) for s in source):
+        raise DataError(
+            f"cannot take images from a {type(source).__name__} of {len(source)} tensors; if they are all images, all "
+            "labels and all masks, give torch.utils.data.TensorDataset(images, labels)"
+        )
     if (
         not hasattr(source, "__getitem__")
         or not hasattr(source, "__len__")
