@@ -12,10 +12,13 @@ from kdlens.data.embeddings import label_embeddings
 from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
 from kdlens.questions.pairing import foreign_pairs
+from kdlens.questions.relevance.conditioned import Condition, Left, measure_conditioned
+from kdlens.questions.relevance.conditioned_findings import say_conditioned
 from kdlens.questions.relevance.features import Distances, label_distances, layer_distances
 from kdlens.questions.relevance.findings import say_all
 from kdlens.questions.relevance.rows import Measured, add_rows, measure
 from kdlens.questions.relevance.scores import Aggregate, Plan
+from kdlens.questions.road import Recipe
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class RelevanceQuestion:
         statistic: `"unbiased"`, or `"published"`, the plain statistic in [0, 1] for FSS and layer-specific RS.
         partial: partial instead of semi-partial correlation for distilled and residual RS.
         permutations: permutations of the null distributions.
+        conditioned: `"clean"` or `"published"` adds scores on images of which only what the UniCAM maps call important
+            is kept, see `kdlens.questions.road`; `"none"` leaves them out.
+        percentile: per cent of the pixels kept there.
     """
 
     name: ClassVar[str] = "relevance"
@@ -41,12 +47,18 @@ class RelevanceQuestion:
     statistic: Literal["unbiased", "published"] = "unbiased"
     partial: bool = False
     permutations: int = 500
+    conditioned: Literal["none", "clean", "published"] = "none"
+    percentile: float = 50.0
 
     def __post_init__(self) -> None:
         if self.statistic not in ("unbiased", "published"):
             raise ConfigError(f'statistic must be "unbiased" or "published", not "{self.statistic}"')
         if self.images < 4:
             raise ConfigError(f"distance statistics need at least 4 images, got images={self.images}")
+        if self.conditioned not in ("none", "clean", "published"):
+            raise ConfigError(f'conditioned must be "none", "clean" or "published", not "{self.conditioned}"')
+        if not 0 < self.percentile <= 100:
+            raise ConfigError(f"percentile is the share of pixels kept, above 0 and up to 100, got {self.percentile}")
         Plan(self.aggregate, self.mini_batch, permutations=self.permutations)  # refuses what is out of range
 
     def answer(self, context: Context) -> Answer:
@@ -65,10 +77,19 @@ class RelevanceQuestion:
         plan = Plan(self.aggregate, self.mini_batch, True, self.permutations, context.seed)
         plain = Plan(self.aggregate, self.mini_batch, self.statistic == "unbiased", self.permutations, context.seed)
         measured: Measured = measure(context, seen, targets, plan=plan, plain=plain, partial=self.partial)
+        left = [] if self.conditioned == "none" else self._conditioned(context, measured, indices, targets, plain)
         answer = Answer(self.name, _notes(self, len(indices), foreign_pairs(context, teacher=True)))
         add_rows(answer, measured)
         say_all(answer, measured, targets)
+        say_conditioned(answer, measured, left, percentile=self.percentile)
         return answer
+
+    def _conditioned(
+        self, context: Context, measured: Measured, indices: Tensor, targets: Distances, plan: Plan
+    ) -> list[Left]:
+        recipe: Recipe = "published" if self.conditioned == "published" else "clean"
+        condition = Condition(recipe, self.percentile, self.images)
+        return measure_conditioned(context, condition, measured, indices, targets, plan)
 
 
 def _seen(context: Context, subject: Subject, indices: Tensor) -> dict[str, Distances | str]:
@@ -102,6 +123,7 @@ def _notes(question: RelevanceQuestion, n: int, pairs: dict[str, str]) -> Notes:
                 if question.statistic == "published"
                 else ""
             )
+            + (_CONDITIONED if question.conditioned != "none" else "")
         ),
         how_to_read=(
             "FSS 1: the same arrangement of the images up to scale; 0: unrelated, on average; slightly negative values "
@@ -113,12 +135,28 @@ def _notes(question: RelevanceQuestion, n: int, pairs: dict[str, str]) -> Notes:
             "large RS does not say that the network is right. Distilled and residual RS are correlations of a "
             "remainder, which may be tiny: look at the unique fraction of the UniCAM question beside it. Layers of "
             "different architectures are paired by their place from first to last; the pairs then stand "
-            "among the options."
+            "among the options." + (_LEAKS if question.conditioned != "none" else "")
         ),
         sources=(
             "Adhane et al., On explaining knowledge distillation, WACV 2025, eqs. 8 and 9",
             "Szekely and Rizzo, Partial distance correlation, Annals of Statistics 42 (2014)",
             "Zhen et al., On the versatile uses of partial distance correlation in deep learning, ECCV 2022",
+            *((_ROAD,) if question.conditioned != "none" else ()),
         ),
         options=asdict(question) | pairs,
     )
+
+
+_CONDITIONED = (
+    " Conditioned scores: UniCAM maps of each pair at their last layers, distilled for the student and residual for "
+    "the baseline, say which pixels of an image are kept (option percentile); the rest is filled in smoothly with a "
+    "little noise (ROAD). Their RS and FSS are the plain correlations of what the networks then see; rs_mask_only is "
+    "the RS of images of two flat colours that show nothing but which pixels were kept."
+)
+_LEAKS = (
+    " Conditioned on a map, images also tell the map's shape, and UniCAM maps are made with the labels: a conditioned "
+    "RS is about what was kept only as far as it exceeds rs_mask_only. Its chance and p permute the labels after the "
+    "maps were made, and do not see this. Images of which a map keeps nothing are left out (clean), or are mere noise "
+    "(published)."
+)
+_ROAD = "Rong et al., A consistent and efficient evaluation strategy for attribution methods, ICML 2022"

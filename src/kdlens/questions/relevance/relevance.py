@@ -7,9 +7,8 @@ R*((student | baseline), labels); residual RS is the reverse.
 Source: Adhane et al., WACV 2025, section 3.2, eqs. 8 and 9, bias-corrected after Szekely and Rizzo (2014).
 """
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -30,7 +29,7 @@ from kdlens.questions.relevance.features import (
 )
 from kdlens.questions.relevance.kept import shown
 from kdlens.questions.relevance.layer_scores import LayerScores
-from kdlens.questions.relevance.scores import Aggregate, Plan, Score, relevance_score, similarity_score
+from kdlens.questions.relevance.scores import Aggregate, Plan, Score, defined, relevance_score, similarity_score
 from kdlens.questions.road import Recipe
 from kdlens.stats.pairs import distances
 
@@ -104,7 +103,7 @@ def feature_similarity(
     pairs = pair_layers(_layers(model, layers, images), _layers(other, other_layers, images))
     first = _distances(model, seen.model, [a for a, _ in pairs], batch_size)
     second = _distances(other, seen.other, [b for _, b in pairs], batch_size)
-    scores = {a: _defined(lambda x, y: similarity_score(x, y, plan), first[a], second[b]) for a, b in pairs}
+    scores = {a: defined(lambda x, y: similarity_score(x, y, plan), first[a], second[b]) for a, b in pairs}
     return LayerScores("fss", scores, dict(pairs), seen.notes)
 
 
@@ -187,7 +186,7 @@ def relevance(
     first = _distances(model, seen.model, names, batch_size)
     notes = (*((TWO_CLASSES,) if two_classes(targets) else ()), *seen.notes)
     if given is None:
-        scores = {a: _defined(lambda x: relevance_score(x, targets, plan), first[a]) for a in names}
+        scores = {a: defined(lambda x: relevance_score(x, targets, plan), first[a]) for a in names}
         return LayerScores("rs", scores, {}, notes)
     pairs = pair_layers(names, _layers(given, given_layers, images))
     second = _distances(given, seen.other, [b for _, b in pairs], batch_size)
@@ -195,7 +194,7 @@ def relevance(
     def score(x: Tensor, y: Tensor) -> Score:
         return relevance_score(x, targets, plan, given=y, partial=partial)
 
-    return LayerScores("rs_given", {a: _defined(score, first[a], second[b]) for a, b in pairs}, dict(pairs), notes)
+    return LayerScores("rs_given", {a: defined(score, first[a], second[b]) for a, b in pairs}, dict(pairs), notes)
 
 
 def similarity_of(features: Float[Tensor, "n d"], others: Float[Tensor, "n e"], plan: Plan | None = None) -> Score:
@@ -277,11 +276,3 @@ def _distances(
 ) -> dict[str, Distances | str]:
     unique = list(dict.fromkeys(layers))
     return layer_distances(network_reader(model, images, batch_size), torch.arange(len(images)), unique)
-
-
-def _defined(score: Callable[..., Score], *matrices: Distances | str) -> Score:
-    """The score, or an undefined one where a layer's distances could not be had."""
-    problems = [m for m in matrices if isinstance(m, str)]
-    if problems:
-        return Score(math.nan, 0, problem=problems[0])
-    return score(*matrices)

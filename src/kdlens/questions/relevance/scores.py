@@ -37,6 +37,7 @@ class Score:
         null: the value with the pairing of the images permuted.
         seeds: values of the training seeds, where this is their mean.
         problem: why the value is undefined, else empty.
+        images: which images the replicates leave out, where seeds use different ones, else empty.
     """
 
     value: float
@@ -45,6 +46,7 @@ class Score:
     null: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
     seeds: tuple[float, ...] = ()
     problem: str = ""
+    images: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64), repr=False)
 
     @property
     def interval(self) -> Interval:
@@ -152,19 +154,36 @@ def relevance_score(
     return _averaged([features, targets, given], _partial if partial else _semipartial, plan)
 
 
+def defined(score: Callable[..., Score], *matrices: Distances | str) -> Score:
+    """The score, or an undefined one where a layer's distances could not be had."""
+    problem = next((m for m in matrices if isinstance(m, str)), "")
+    return Score(math.nan, 0, problem=problem) if problem else score(*matrices)
+
+
 def mean_score(scores: Sequence[Score]) -> Score:
     """Mean over training seeds judged on the same images; undefined scores are left out."""
     usable = [score for score in scores if not math.isnan(score.value)]
     if len(scores) == 1 or not usable:
         return scores[0]
-    same = len({len(score.replicates) for score in usable}) == 1  # unless a mini-batch was undefined for some seed
     return Score(
         value=math.fsum(score.value for score in usable) / len(usable),
-        n=usable[0].n,
-        replicates=torch.stack([score.replicates for score in usable]).mean(0) if same else torch.empty(0),
+        n=min(score.n for score in usable),
+        replicates=_mean_replicates(usable),
         null=torch.stack([score.null for score in usable]).mean(0),
         seeds=tuple(score.value for score in usable),
     )
+
+
+def _mean_replicates(scores: Sequence[Score]) -> Tensor:
+    """Mean with each image left out; leaving out an image that a score does not use does not change that score."""
+    if all(len(score.images) == len(score.replicates) > 0 for score in scores):
+        every = torch.cat([score.images for score in scores]).unique()
+        spread = [torch.full((len(every),), score.value, dtype=torch.float64) for score in scores]
+        for row, score in zip(spread, scores, strict=True):
+            row[torch.searchsorted(every, score.images)] = score.replicates.double()
+        return torch.stack(spread).mean(0)
+    same = len({len(score.replicates) for score in scores}) == 1  # unless a mini-batch was undefined for some seed
+    return torch.stack([score.replicates for score in scores]).mean(0) if same else torch.empty(0)
 
 
 def difference(first: Score, second: Score) -> Difference:
