@@ -221,10 +221,97 @@ def test_the_only_image_is_counted_as_one():
     assert not re.search(r"\b1 (images|classes|seeds|points|baselines|networks)", " ".join(said))
 
 
-def test_means_over_seeds_keep_their_digit_and_the_plural():
-    study = Planned({"baseline": [right(0.8)] * 2, "kd": [right(0.801), right(0.801)]}, LABELS, NAMES)
+@pytest.mark.parametrize(
+    ("second", "helped"), [(0.801, "1 image"), (0.802, "1.5 images"), (0.803, "2 images"), (0.8, "0.5 images")]
+)
+def test_means_over_seeds_have_a_digit_where_they_are_not_whole(second, helped):
+    study = Planned({"baseline": [right(0.8)] * 2, "kd": [right(0.801), right(second)]}, LABELS, NAMES)
     said = [f.text for f in Accuracy().answer(study).findings]
-    assert any(t.startswith("kd helps 1.0 images that baseline gets wrong and hurts 0.0 images") for t in said)
+    assert any(t.startswith(f"kd helps {helped} that baseline gets wrong and hurts 0 images") for t in said)
+
+
+def test_numbers_of_a_sentence_add_up_as_they_are_written():
+    n = 400  # 80.25 % and 80.5 %: with one digit 80.5 - 80.2 would not be 0.2
+    baseline, student = torch.arange(n) < 321, torch.arange(n) < 322
+    answer = Accuracy().answer(Planned({"baseline": [baseline], "kd": [student]}, LABELS[:n], NAMES))
+    mine, other, gain = map(float, re.findall(r"([\d.]+) %.*? ([\d.]+) %: \+([\d.]+) points", verdict(answer))[0])
+    assert mine - other == pytest.approx(gain, abs=1e-9)
+    assert gain == 0.25
+
+
+def test_few_images_do_not_say_how_many_would_do():
+    few = {"baseline": [right(0.9)[:5]], "kd": [right(0.9)[:5]]}
+    text = verdict(Accuracy().answer(Planned(few, LABELS[:5], NAMES)))
+    assert "About" not in text
+    assert "too few to say how many" in text
+
+
+def test_a_class_that_is_sure_has_an_interval_without_zero():
+    """Seeds that disagree about a class, on images that each seed is sure of."""
+    up, down = right(0.5) | (LABELS == 9), right(0.5)
+    study = Planned({"baseline": [right(0.5)] * 3, "kd": [up, down, down]}, LABELS, NAMES)
+    [row] = Accuracy().answer(study).select(metric="class_gain", model="kd", class_name="c9")
+    assert row.low < 0 < row.high
+    assert row.p > 0.05
+    steady = Planned({"baseline": [right(0.5)] * 3, "kd": [up, up, up]}, LABELS, NAMES)
+    [row] = Accuracy().answer(steady).select(metric="class_gain", model="kd", class_name="c9")
+    assert row.low > 0
+    assert row.p < 0.001
+
+
+def likeness(answer):
+    return next(f.text for f in answer.findings if "KL divergence" in f.text)
+
+
+def test_what_cannot_be_told_is_not_called_equal():
+    teacher = right(0.9)
+    few = slice(0, 60)
+    study = Planned(
+        {"baseline": [right(0.9, start=5)[few]], "kd": [right(0.9)[few]]}, LABELS[few], NAMES, teacher=teacher[few]
+    )
+    assert "about as often" not in likeness(Accuracy().answer(study))
+    same = Planned({"baseline": [right(0.8)], "kd": [right(0.8)]}, LABELS, NAMES, teacher=teacher)
+    assert likeness(Accuracy().answer(same)).startswith("kd agrees with teacher about as often as baseline does: 90.0")
+    wide = Planned({"baseline": [right(0.8)[:60]], "kd": [right(0.8)[:60]]}, LABELS[:60], NAMES, teacher=teacher[:60])
+    assert likeness(Accuracy().answer(wide)).startswith(
+        "How often kd agrees with teacher does not clearly differ from how often baseline does: "
+    )
+
+
+def test_one_answer_to_everything_is_not_called_well_calibrated_in_green():
+    always = 9.0 * torch.nn.functional.one_hot(torch.zeros(1000).long(), 10)
+    labels = torch.where(torch.arange(1000) < 990, 0, 1)
+    names = ["a", *NAMES[1:]]
+    unsure = Planned({"baseline": [right(0.99)]}, labels, names)._of(right(0.99))
+    answer = Accuracy().answer(Planned({"baseline": [unsure], "kd": [always]}, labels, names))
+    [said] = [f for f in answer.findings if "calibrated than" in f.text]
+    assert said.text.startswith("kd is better calibrated")
+    assert said.tone == "neutral"
+
+
+def test_the_teacher_given_as_the_student_is_told():
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.9)]}, LABELS, NAMES, teacher=right(0.9))
+    told = alerts(Accuracy().answer(study))
+    assert any(t.startswith("kd gives exactly the same logits for every image as teacher") for t in told)
+    study = Planned({"baseline": [right(0.8)], "kd": [right(0.91)]}, LABELS, NAMES, teacher=right(0.9))
+    assert not any("as teacher" in t for t in alerts(Accuracy().answer(study)))
+
+
+def test_class_names_that_cannot_be_told_apart_are_an_alert():
+    networks = {"baseline": [right(0.8)], "kd": [right(0.9)]}
+    told = alerts(Accuracy().answer(Planned(networks, LABELS, ["crane", "crane", " ", *NAMES[3:]])))
+    assert '1 class name stands for several classes: "crane".' in told
+    assert "1 class of 10 has an empty name: 2, counted from 0." in told
+    assert not any("name" in t for t in alerts(Accuracy().answer(Planned(networks, LABELS, NAMES))))
+
+
+def test_a_name_without_end_is_shortened_in_sentences_and_kept_in_rows():
+    endless = "x" * 3000
+    student = right(0.8) | (LABELS == 9)
+    study = Planned({"baseline": [right(0.8)], "kd": [student]}, LABELS, [*NAMES[:9], endless])
+    answer = Accuracy().answer(study)
+    assert answer.select(metric="class_gain", class_name=endless)
+    assert all(len(f.text) < 600 for f in answer.findings)
 
 
 def test_one_alert_a_reason_however_many_students():

@@ -3,12 +3,13 @@
 import logging
 import re
 
+import numpy as np
 import pytest
 
 from kdlens.answer import Answer, Finding, Notes, Row
 from kdlens.report import Meta, ModelCard, Report
 from kdlens.report.blocks import Chart, Grid, Picker, Strip, Text
-from kdlens.report.gallery import gallery_of, scale_of
+from kdlens.report.gallery import _gain, gallery_of, scale_of
 from kdlens.report.names import metric_name, sentence_case
 from kdlens.report.sections import SECTIONS, all_sections, section_of
 from kdlens.report.sections.accuracy import accuracy_blocks
@@ -266,3 +267,8 @@ def test_a_reason_for_many_rows_is_given_to_each_without_their_names():
     answer.say("kd has no score at l2: there is none.", rows=[2], kind="alert")
     shown = [next(cell.why for cell in row if cell.why) for row in answer_table(answer, "relevance", most=9).rows]
     assert shown == ["The features are the same."] * 2 + ["kd has no score at l2: there is none."]
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (0.001, "0.00"), (-0.25, "−0.25"), (0.25, "+0.25")])
+def test_a_gain_of_nothing_has_no_sign(value, text):
+    assert _gain(0, {"gain.kd": np.array([value])}, 0, "kd").text == text

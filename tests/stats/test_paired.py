@@ -9,6 +9,7 @@ from kdlens.errors import StatisticsError
 from kdlens.stats.paired import (
     crossed_difference,
     crossed_mean,
+    crossed_p,
     hierarchical_bootstrap,
     in_quadrature,
     sign_flip_p,
@@ -104,3 +105,29 @@ def test_exact_p_values_agree_and_are_never_zero():
     for first, second in ((0, 5), (3, 11), (40, 60), (0, 3000)):
         sums = torch.tensor([1] * first + [-1] * second + [0] * 7)
         assert 0 < sign_flip_p(sums) == pytest.approx(mcnemar(first, second))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_what_is_sure_by_p_is_not_left_open_by_the_interval(seeds):
+    generator = torch.Generator().manual_seed(seeds)
+    outcomes = set()
+    for trial in range(60):
+        lean = torch.rand(seeds, 1, generator=generator) * 0.9
+        drawn = torch.rand(seeds, 40, generator=generator)
+        differences = (drawn < 0.3 * lean + 0.05).double() - (drawn > 0.95).double()
+        interval = crossed_difference(differences, seed=trial)
+        sure = crossed_p(differences, seed=trial) < 0.05
+        assert not sure or interval.low > 0 or interval.high < 0
+        outcomes.add((sure, interval.low > 0 or interval.high < 0))
+    assert outcomes >= {(True, True), (False, False)}
+
+
+def test_p_over_seeds_has_both_sources():
+    one = torch.cat([torch.ones(1, 12), torch.zeros(1, 18)], 1)
+    assert crossed_p(one, seed=0) == sign_flip_p(one[0].long())  # one seed: the exact test
+    steady = one.expand(3, -1)
+    assert crossed_p(steady, seed=0) >= sign_flip_p(3 * one[0].long())
+    unsteady = torch.stack([one[0], 0 * one[0], 0 * one[0]])
+    assert crossed_p(unsteady, seed=0) > 0.3 > sign_flip_p(unsteady.sum(0).long())
+    assert crossed_p(-unsteady, seed=0) == pytest.approx(crossed_p(unsteady, seed=0), abs=0.05)
+    assert crossed_p(torch.zeros(3, 20), seed=0) == 1

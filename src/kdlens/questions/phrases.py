@@ -29,14 +29,38 @@ def span(low: float | None, high: float | None, digits: int = 1) -> str:
     return f" [{number(low, digits)}, {number(high, digits)}]"
 
 
-def points(value: float, low: float | None = None, high: float | None = None) -> str:
+def points(value: float, low: float | None = None, high: float | None = None, digits: int = 1) -> str:
     """A difference in percentage points with its interval.
 
     Example:
         >>> points(2.06, 1.4, 2.8)
         '+2.1 points [1.4, 2.8]'
     """
-    return f"{number(value, signed=True)} points{span(low, high)}"
+    return f"{number(value, digits, signed=True)} points{span(low, high, digits)}"
+
+
+def digits_that_add_up(first: float, second: float, difference: float, *, most: int = 3) -> int:
+    """With how many digits `first - second` is `difference` also as they are written; 1 where no count will do.
+
+    Example:
+        >>> digits_that_add_up(90.0, 80.0, 10.0), digits_that_add_up(90.26, 80.14, 10.12)
+        (1, 2)
+    """
+    for digits in range(1, most + 1):
+        left = round(first, digits) - round(second, digits) - round(difference, digits)
+        if abs(left) < 0.1 * 10**-digits:
+            return digits
+    return 1
+
+
+def quoted(name: str, *, most: int = 60) -> str:
+    """A name in quotes, shortened where it is longer than a sentence bears.
+
+    Example:
+        >>> quoted("T-shirt"), quoted("abcdefgh", most=5)
+        ('"T-shirt"', '"abcd…"')
+    """
+    return f'"{name}"' if len(name) <= most else f'"{name[: most - 1]}…"'
 
 
 def correlation(value: float, low: float | None = None, high: float | None = None) -> str:
@@ -65,17 +89,17 @@ def p_value(p: float | None) -> str:
 
 
 def counted(n: float, thing: str, plural: str = "") -> str:
-    """A count and its thing; a mean of counts, which is a float, has one digit and always the plural.
+    """A count and its thing; a mean of counts that is not whole has one digit.
 
     Example:
         >>> counted(1, "image"), counted(2000, "image"), counted(3, "class", "classes")
         ('1 image', '2,000 images', '3 classes')
-        >>> counted(1.0, "image"), counted(1234.56, "image")
-        ('1.0 images', '1,234.6 images')
+        >>> counted(474.0, "image"), counted(1234.56, "image")
+        ('474 images', '1,234.6 images')
     """
-    if isinstance(n, float):
+    if not float(n).is_integer():
         return f"{n:,.1f} {plural or thing + 's'}"
-    return f"{n:,} {thing if n == 1 else plural or thing + 's'}"
+    return f"{int(n):,} {thing if n == 1 else plural or thing + 's'}"
 
 
 def listed(things: Sequence[str], *, most: int = 8) -> str:

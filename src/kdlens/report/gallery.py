@@ -209,5 +209,6 @@ def _panel(
 
 def _gain(i: int, arrays: Mapping[str, np.ndarray], place: int, name: str) -> Gain:
     value = float(arrays[f"gain.{name}"][i])
-    text = f"{value:+.2f}".replace("-", MINUS) if known(value) else number(None)
+    rounded = round(value, 2) + 0.0 if known(value) else value  # + 0.0 turns -0.0 into 0.0
+    text = f"{rounded:{'+' if rounded else ''}.2f}".replace("-", MINUS) if known(value) else number(None)
     return Gain(place, value if known(value) else None, text)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kdlens.errors import StatisticsError
 from kdlens.stats.resampling import SMALLEST_P, Interval, bootstrap_mean, fair_coin, seed_interval
+from kdlens.stats.student_t import t_tail
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -110,6 +111,46 @@ def crossed_difference(differences: Float[Tensor, "seeds n"], *, seed: int, leve
     pair = torch.tensor([[1.0, -1.0]], dtype=torch.float64).expand(len(differences), 2)
     found = crossed_mean(torch.cat([differences.double(), pair], 1), seed=seed, level=level)
     return Interval(value, min(found.low, value), max(found.high, value), differences.shape[1])
+
+
+def crossed_p(differences: Float[Tensor, "seeds n"], *, seed: int) -> float:
+    """Two-sided p-value of `crossed_difference`, which says for certain nothing that its interval leaves open.
+
+    With one seed this is the exact test over images (`sign_flip_p`). With more, the training runs could have come out
+    otherwise, too: p is 1 - level of the interval that reaches 0, where its part over images widens with the level as
+    a normal distribution's and its part over seeds as Student's t; but never less than the exact test over images
+    gives.
+
+    Args:
+        differences: in {-1, 0, 1} for each seed and image.
+        seed: of the bootstrap, as given to `crossed_difference`.
+
+    Example:
+        >>> steady = torch.ones(3, 20)
+        >>> unsteady = torch.cat([torch.ones(1, 20), torch.zeros(2, 20)])
+        >>> crossed_p(steady, seed=0) < 0.001, crossed_p(unsteady, seed=0) > 0.05
+        (True, True)
+    """
+    seeds = len(differences)
+    over_images = sign_flip_p(differences.sum(0).long())
+    if seeds == 1:
+        return over_images
+    pair = torch.tensor([[1.0, -1.0]], dtype=torch.float64).expand(seeds, 2)
+    values = torch.cat([differences.double(), pair], 1)
+    mean = bootstrap_mean(values.mean(0), seed=seed)
+    size = abs(mean.value)
+    toward_zero = mean.value - mean.low if mean.value > 0 else mean.high - mean.value
+    normal = NormalDist()
+    images = max(toward_zero, SMALLEST_P) / normal.inv_cdf(0.975)
+    runs = values.mean(1).std().item() / math.sqrt(seeds)
+    if runs == 0:
+        return max(over_images, 2 * normal.cdf(-size / images))
+    low, high = 0.0, size / runs
+    for _ in range(50):  # the t at which the interval reaches 0
+        t = (low + high) / 2
+        reach = math.hypot(normal.inv_cdf(t_tail(t, seeds - 1)) * images, t * runs)
+        low, high = (t, high) if reach < size else (low, t)
+    return max(over_images, 2 * t_tail(low, seeds - 1))
 
 
 def hierarchical_bootstrap(

@@ -1,5 +1,6 @@
 """What a reader must know before trusting an accuracy: of the images, of the networks, of the comparison."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from kdlens.answer import Answer
 from kdlens.questions.accuracy.judged import Judged, Pair
 from kdlens.questions.accuracy.rows import find_row
 from kdlens.questions.named import named
-from kdlens.questions.phrases import counted, listed, number, points
+from kdlens.questions.phrases import counted, listed, number, points, quoted
 
 FEW_IMAGES = 200
 CEILING = 99.5
@@ -24,6 +25,7 @@ def say_alerts(
     classes: Sequence[str],
 ) -> None:
     """Add one alert for every reason, which names all the networks it holds for."""
+    _names(answer, classes)
     _classes(answer, labels, classes)
     if len(labels) < FEW_IMAGES:
         text = (
@@ -39,15 +41,28 @@ def say_alerts(
     _few_baselines(answer, pairs)
     _disagreement(answer, pairs)
     _same_logits(answer, pairs)
+    _teacher_itself(answer, networks)
+
+
+def _names(answer: Answer, classes: Sequence[str]) -> None:
+    """Names that do not tell classes apart: the numbers are right, but who reads them cannot know of which class."""
+    twice = [quoted(name) for name, count in Counter(classes).items() if count > 1 and name.strip()]
+    if twice:
+        text = f"{counted(len(twice), 'class name')} {'stands' if len(twice) == 1 else 'stand'} for several classes: "
+        answer.say(f"{text}{listed(twice)}.", kind="alert", tone="bad")
+    empty = [str(index) for index, name in enumerate(classes) if not name.strip()]
+    if empty:
+        text = f"{counted(len(empty), 'class', 'classes')} of {len(classes)} {'has' if len(empty) == 1 else 'have'} "
+        answer.say(f"{text}an empty name: {listed(empty)}, counted from 0.", kind="alert", tone="bad")
 
 
 def _classes(answer: Answer, labels: Tensor, classes: Sequence[str]) -> None:
     counts = torch.bincount(labels, minlength=len(classes))
-    empty = [f'"{name}"' for name, count in zip(classes, counts.tolist(), strict=True) if count == 0]
+    empty = [quoted(name) for name, count in zip(classes, counts.tolist(), strict=True) if count == 0]
     if len(classes) - len(empty) == 1:
         every = "The only image is" if len(labels) == 1 else f"All {len(labels):,} images are"
         only = classes[int(counts.argmax())]
-        text = f'{every} of one class, "{only}": accuracy says nothing about telling classes apart.'
+        text = f"{every} of one class, {quoted(only)}: accuracy says nothing about telling classes apart."
         answer.say(text, kind="alert", tone="bad")
     elif empty:
         text = (
@@ -162,6 +177,25 @@ def _same_logits(answer: Answer, pairs: Sequence[Pair]) -> None:
         )
         rows = dict.fromkeys(_gain(answer, pair.student.name) for pair, _ in same)
         answer.say(text, rows=rows, kind="alert", tone="bad")
+
+
+def _teacher_itself(answer: Answer, networks: Sequence[Judged]) -> None:
+    """Equal logits are equal weights; a network as good as its teacher would still give others."""
+    teacher = next((network for network in networks if network.role == "teacher"), None)
+    if teacher is None:
+        return
+    same = [
+        _label(network, seed)
+        for network in networks
+        for seed, logits in zip(network.seeds, network.logits, strict=True)
+        if network is not teacher and torch.equal(logits, teacher.logits[0])
+    ]
+    if same:
+        text = (
+            f"{listed(same)} {'gives' if len(same) == 1 else 'give'} exactly the same logits for every image as "
+            f"{teacher.name}: the teacher's own weights may have been loaded."
+        )
+        answer.say(text, kind="alert", tone="bad")
 
 
 def _gain(answer: Answer, student: str) -> int:

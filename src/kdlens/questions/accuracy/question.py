@@ -66,9 +66,10 @@ def _notes(question: Accuracy) -> Notes:
             f"{rule(question.margin)} With one seed the interval is a paired bootstrap over images (with one better "
             "and one worse image added, so that few images never look certain). With several seeds, its half-width "
             "and that of Student's t interval over seeds are added in quadrature, because the images and the training "
-            "runs could both have come out otherwise. p is the exact McNemar test; for classes, its exact "
-            "generalisation to several seeds (each image flips sign as a whole) with Holm's correction over the "
-            f"classes. Expected calibration error = mean over {question.bins} bins of |share right - mean "
+            "runs could both have come out otherwise. p is the exact McNemar test; for classes with several "
+            "seeds, it asks of images and training runs alike, as the interval does: the level at which the interval "
+            "would reach 0, or that of the exact test over images where it is larger. For classes it is corrected for "
+            f"their number (Holm). Expected calibration error = mean over {question.bins} bins of |share right - mean "
             "confidence|; its chance level is that of a perfectly calibrated network with the same confidences."
         ),
         how_to_read=(

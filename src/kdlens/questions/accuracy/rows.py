@@ -24,6 +24,7 @@ from kdlens.questions.rows import over_seeds, percent, points, with_interval
 from kdlens.stats.paired import (
     crossed_difference,
     crossed_mean,
+    crossed_p,
     hierarchical_bootstrap,
     sign_flip_p,
     wilson,
@@ -80,7 +81,7 @@ def add_gain(answer: Answer, pair: Pair, teacher: Judged | None, labels: Labels,
 
 
 def add_class_gains(answer: Answer, pair: Pair, labels: Labels, classes: Sequence[str], *, seed: int) -> None:
-    """Add the gain of every class that has images, over seeds; p exact and corrected for the number of classes."""
+    """Add the gain of every class that has images, over seeds; p corrected for the number of classes."""
     rows, p = [], []
     for index, name in enumerate(classes):
         of_class = pair.differences[:, labels == index]
@@ -88,7 +89,7 @@ def add_class_gains(answer: Answer, pair: Pair, labels: Labels, classes: Sequenc
             continue
         base = Row("class_gain", 0.0, model=pair.student.name, compared_with=pair.baseline.name, class_name=name)
         rows.append(points(base, crossed_difference(of_class, seed=seed + index)))
-        p.append(sign_flip_p(of_class.sum(0).long()))
+        p.append(crossed_p(of_class, seed=seed + index))
     for row, corrected in zip(rows, holm(p), strict=True):
         answer.add(replace(row, p=corrected))
 

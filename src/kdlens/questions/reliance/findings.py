@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kdlens.answer import Answer, Row
-from kdlens.questions.phrases import counted, number, points, span
+from kdlens.questions.phrases import counted, digits_that_add_up, number, points, span
 
 FEW_IMAGES = 100
 
@@ -30,10 +30,11 @@ def _flipped(answer: Answer, student: str) -> None:
     j, mine = _find(answer, "answers_changed", student)
     k, other = _find(answer, "answers_changed", change.compared_with)
     sure = _sure(change)
+    digits = digits_that_add_up(mine.value, other.value, change.value)
     text = (
-        f"Another background changes the answer of {change.compared_with} on {_share(other)} of the images and that of "
-        f"{student} on {_share(mine)}: {'' if sure else 'no clear difference, '}"
-        f"{points(change.value, change.low, change.high)} (n = {counted(change.n or 0, 'image')})."
+        f"Another background changes the answer of {change.compared_with} on {_share(other, digits)} of the images and "
+        f"that of {student} on {_share(mine, digits)}: {'' if sure else 'no clear difference, '}"
+        f"{points(change.value, change.low, change.high, digits)} (n = {counted(change.n or 0, 'image')})."
     )
     tone = ("good" if change.value < 0 else "bad") if sure else "neutral"
     answer.say(text, rows=[i, j, k], tone=tone)  # type: ignore[arg-type]
@@ -52,10 +53,11 @@ def _swapped(answer: Answer, student: str) -> None:
     how = f"{student} loses {'less' if change.value < 0 else 'more'} accuracy to a wrong background than {baseline}"
     if not sure:
         how = f"It is not clear whether {student} loses more or less accuracy to a wrong background than {baseline}"
+    digits = digits_that_add_up(mine.value, other.value, change.value)
     text = (
         f"{how}: when the background is swapped for that of another "
-        f"class, {baseline} {_loses(other)} and {student} {_loses(mine)}, a difference of "
-        f"{points(change.value, change.low, change.high)} (n = {counted(change.n or 0, 'image')})."
+        f"class, {baseline} {_loses(other, digits)} and {student} {_loses(mine, digits)}, a difference of "
+        f"{points(change.value, change.low, change.high, digits)} (n = {counted(change.n or 0, 'image')})."
     )
     tone = ("good" if change.value < 0 else "bad") if sure else "neutral"
     rows = [i, j, k]
@@ -91,15 +93,15 @@ def _pasted(answer: Answer, student: str) -> None:
     answer.say(text, rows=[i, j, k])
 
 
-def _loses(row: Row) -> str:
+def _loses(row: Row, digits: int = 1) -> str:
     if row.value < 0:
         low, high = (None, None) if row.low is None or row.high is None else (-row.high, -row.low)
-        return f"gains {number(-row.value)} points{span(low, high)}"
-    return f"loses {number(row.value)} points{span(row.low, row.high)}"
+        return f"gains {number(-row.value, digits)} points{span(low, high, digits)}"
+    return f"loses {number(row.value, digits)} points{span(row.low, row.high, digits)}"
 
 
-def _share(row: Row) -> str:
-    return f"{number(row.value)} %{span(row.low, row.high)}"
+def _share(row: Row, digits: int = 1) -> str:
+    return f"{number(row.value, digits)} %{span(row.low, row.high, digits)}"
 
 
 def _find(answer: Answer, metric: str, model: str) -> tuple[int, Row]:
