@@ -6,10 +6,10 @@ for each set of images, on all processes, and keeps what fits.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
@@ -109,6 +109,17 @@ class Workbench:
         """Activations at `layers` for images that are not in the data (changed ones), float32 on the CPU; not kept."""
         found = self._pass_changed(subject, images, layers)
         return {layer: found[layer] for layer in layers}
+
+    def through(
+        self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Run `function(network, images, positions)` on all processes; half a batch at a time, as it may use gradients."""
+
+        def forward(part: Tensor) -> Mapping[str, Tensor]:
+            return function(subject.network, images[part].to(self.runtime.device), part)
+
+        size = max(1, self._batch_size(subject) // 2)
+        return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)
 
     def progress(self, text: str) -> None:
         """Tell the person what is being done; only the first process speaks."""

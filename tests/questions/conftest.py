@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 import torch
@@ -118,6 +118,11 @@ class FakeContext:
     def run(self, subject: Subject, images: Tensor) -> Tensor:
         with torch.no_grad():
             return subject.network(images).float()
+
+    def through(
+        self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        return dict(function(subject.network, images, torch.arange(len(images))))
 
     def progress(self, text: str) -> None:
         self.said.append(text)

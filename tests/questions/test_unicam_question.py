@@ -16,6 +16,7 @@ from kdlens.questions.context import reference_size
 from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.unicam.cam import energy_share
 from kdlens.questions.unicam.gallery import choose
+from kdlens.questions.unicam.joint.causal import ORDERS
 from kdlens.questions.unicam.question import UniCAMQuestion
 from kdlens.questions.unicam.rows import join
 from kdlens.questions.unicam.unicam import unicam as unicam_of_any_protocol
@@ -25,7 +26,7 @@ from kdlens.stats.resampling import Interval
 
 unicam = functools.partial(unicam_of_any_protocol, protocol="published")
 
-QUICK = UniCAMQuestion(draws=60, gallery=10)
+QUICK = UniCAMQuestion(draws=60, gallery=10, protocol="published")
 
 
 def judgements(answer):
@@ -108,7 +109,8 @@ def test_share_on_object(answer, context):
 def test_gallery(answer, context):
     arrays, network = answer.arrays, by_role(context)
     names = {"index", "label", "image", "mask", "scale", "map.teacher", "map.baseline", "gain.kd"}
-    names |= {"map.student.kd", "map.distilled.kd", "map.residual.kd"}
+    names |= {"map.student.kd", "map.distilled.kd", "map.residual.kd", "curve.shares"}
+    names |= {f"curve.{way}.{order}.kd" for way in ("deletion", "insertion") for order in ORDERS}
     assert set(arrays) == names | {f"correct.{name}" for name in ("teacher", "baseline", "kd")}
     index = torch.from_numpy(arrays["index"])
     reference = context.draw(reference_size(4), "reference")
@@ -157,7 +159,7 @@ def test_gallery_shows_the_greatest_gains_and_losses(answer, context):
 
 def test_every_network_reads_the_comparison_set_once(build):
     context = build()
-    QUICK.answer(context)
+    replace(QUICK, checks=False).answer(context)
     assert context.passes == 2 * 3  # teacher, baseline, student: the comparison set, and the gallery
 
 
@@ -275,7 +277,7 @@ def test_no_teacher(build):
 
 
 def test_options_are_checked(build):
-    for options in ({"features": "mean"}, {"gallery": -1}, {"images": 3}, {"protocol": "joint"}):
+    for options in ({"features": "mean"}, {"gallery": -1}, {"images": 3}, {"attribution": "lime"}):
         with pytest.raises(ConfigError):
             UniCAMQuestion(**options)
     with pytest.raises(UnknownNameError, match='unknown protocol "jiont"'):
@@ -284,7 +286,7 @@ def test_options_are_checked(build):
         LayerNotFoundError, match=r'layer "layer9" not found in (kd|baseline) \(Sequential\); did you mean'
     ):
         UniCAMQuestion(layer="layer9").answer(build())
-    answer = UniCAMQuestion(layer="layer2", gallery=0, draws=10, features="flat").answer(build())
+    answer = UniCAMQuestion(layer="layer2", gallery=0, draws=10, features="flat", checks=False).answer(build())
     assert answer.arrays == {}
     assert answer.select(metric="share_on_object_distilled")[0].layer == "layer2"
     assert answer.notes.options["features"] == "flat"

@@ -4,7 +4,7 @@ A question never loads, moves or runs a network itself. It asks the context for 
 context sees to it that no image passes a network twice for the same purpose.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -94,6 +94,16 @@ class Context(Protocol):
 
     def activations_of(self, subject: Subject, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Activations at `layers` for images that are not in the data (changed ones), float32 on the CPU."""
+        ...
+
+    def through(
+        self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Run `function(network, part of the images, positions of the part)` over images that may not be in the data.
+
+        The function is given images on the network's device and may take gradients; what it returns is joined along the
+        first axis, on the CPU, in order.
+        """
         ...
 
     def progress(self, text: str) -> None:

@@ -49,6 +49,17 @@ METRICS = {
     "nll_change": "Change in log-loss",
     "top1_gain_resampled": "Gain in top-1, seeds and images resampled",
     "relevance_difference": "Relevance, distilled minus residual",
+    "lead": "Student's lead in evidence",
+    "deletion_distilled": "Lead lost, distilled region deleted",
+    "deletion_residual": "Lead lost, residual region deleted",
+    "deletion_random": "Lead lost, as much deleted anywhere",
+    "deletion_difference": "Lead lost, distilled minus residual",
+    "insertion_distilled": "Lead won, distilled region inserted",
+    "insertion_residual": "Lead won, residual region inserted",
+    "insertion_random": "Lead won, as much inserted anywhere",
+    "insertion_difference": "Lead won, distilled minus residual",
+    "maps_in_null_band": "Maps within the null band",
+    "map_likeness_shuffled": "Likeness of maps to shuffled weights",
 }
 RESERVED = {"content", "verdict", "alerts", "models", "data", "methods", "making"}
 """Anchors of the page itself."""

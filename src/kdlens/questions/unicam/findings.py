@@ -9,6 +9,9 @@ from kdlens.questions.phrases import correlation, counted, number, p_value, span
 SIGNIFICANT = 0.05
 HARDLY_UNIQUE = 0.01
 FEW_IMAGES = 32
+ALL_IN_BAND = 0.95
+TOO_ALIKE = 0.5
+"""Correlation of the maps with those of shuffled weights above which they do not show what was learned."""
 
 
 def say_knowledge(answer: Answer, student: str) -> None:
@@ -60,6 +63,61 @@ def _say_directions(answer: Answer, student: str, index: int, distilled: Row) ->
         f"against {_value(residual)}, difference {_value(difference)}."
     )
     answer.say(text, rows=[index, other_at, at], tone=tone)  # type: ignore[arg-type]
+
+
+def say_checks(answer: Answer, student: str) -> None:
+    """Whether the maps of one student say what the networks do; nothing where they were not checked."""
+    if not answer.select(metric="deletion_difference", model=student):
+        return
+    at, difference = _of(answer, "deletion_difference", student)
+    i, distilled = _of(answer, "deletion_distilled", student)
+    j, residual = _of(answer, "deletion_residual", student)
+    k, chance = _of(answer, "deletion_random", student)
+    costs = (
+        f"{number(distilled.value, 2)} nats{span(distilled.low, distilled.high, 2)} on average over 2 to 30 % of the "
+        f"image, against {number(residual.value, 2)}{span(residual.low, residual.high, 2)} for as much of what it "
+        f"calls residual and {number(chance.value, 2)}{span(chance.low, chance.high, 2)} for as much anywhere "
+        f"(n = {counted(distilled.n or 0, 'image')})"
+    )
+    if difference.low is not None and difference.low > 0:
+        text = f"The maps of {student} pass the causal check: blurring what they call distilled costs it {costs}."
+        answer.say(text, rows=[at, i, j, k], tone="good")
+    else:
+        text = f"The maps of {student} fail the causal check: blurring what they call distilled costs it {costs}."
+        answer.say(text, rows=[at, i, j, k], tone="bad")
+    _say_null(answer, student)
+    _say_shuffled(answer, student)
+
+
+def _say_null(answer: Answer, student: str) -> None:
+    """How many maps show no more than null maps do."""
+    rows = [(i, r) for i, r in enumerate(answer.rows) if r.metric == "maps_in_null_band" and r.model == student]
+    if not rows:
+        return
+    inside, n = sum(r.value for _, r in rows), sum(r.n or 0 for _, r in rows)
+    if inside >= ALL_IN_BAND * n:
+        text = (
+            f"Nothing that {student} has and {rows[0][1].compared_with} has not is to be seen: "
+            f"{number(100 * inside / n)} % of the maps show no more than null maps do (95 % by chance; "
+            f"n = {counted(n, 'map')})."
+        )
+        answer.say(text, rows=[i for i, _ in rows])
+
+
+def _say_shuffled(answer: Answer, student: str) -> None:
+    found = [(i, r) for i, r in enumerate(answer.rows) if r.metric == "map_likeness_shuffled" and r.model == student]
+    for i, row in found:
+        if row.value > TOO_ALIKE:
+            text = (
+                f"The maps of {student} hardly depend on what it learned: with shuffled weights they correlate at "
+                f"{correlation(row.value, row.low, row.high)} with the real ones. They may show edges of the image."
+            )
+            answer.say(text, rows=[i], kind="alert", tone="bad")
+
+
+def _of(answer: Answer, metric: str, student: str) -> tuple[int, Row]:
+    row = next(iter(answer.select(metric=metric, model=student, seed=None)))
+    return answer.rows.index(row), row
 
 
 def say_shares(answer: Answer, student: str) -> None:

@@ -9,15 +9,16 @@ from torch import Tensor
 from kdlens.questions.context import Subject, Trio
 from kdlens.questions.named import named
 from kdlens.questions.unicam.cam import common_scale
-from kdlens.questions.unicam.maps import Scene, unicam_from_activations
+from kdlens.questions.unicam.study_maps import StudyMaps
 from kdlens.questions.unicam.view import View
 
 
-def gallery(view: View, trios: Sequence[Trio], count: int) -> dict[str, np.ndarray]:
+def gallery(view: View, maps: StudyMaps, trios: Sequence[Trio], count: int) -> dict[str, np.ndarray]:
     """Images, masks, signed maps on one scale, gains and who was right, for one trio of each student.
 
     Args:
         view: the study.
+        maps: draws them.
         trios: one for each student, all of the first seed.
         count: number of images.
 
@@ -36,9 +37,9 @@ def gallery(view: View, trios: Sequence[Trio], count: int) -> dict[str, np.ndarr
     }
     if batch.masks is not None:
         arrays["mask"] = batch.masks.to(torch.uint8).numpy()
-    maps = gallery_maps(view, trios, chosen)
-    arrays |= {name: found.float().cpu().numpy() for name, found in maps.items()}
-    arrays["scale"] = np.array(common_scale(maps.values()), dtype=np.float32)
+    found = gallery_maps(maps, trios, chosen)
+    arrays |= {name: signed.float().numpy() for name, signed in found.items()}
+    arrays["scale"] = np.array(common_scale(found.values()), dtype=np.float32)
     for name, values in gains.items():
         arrays[f"gain.{name}"] = values[chosen].numpy()
     for name, subject in _columns(trios).items():
@@ -47,22 +48,16 @@ def gallery(view: View, trios: Sequence[Trio], count: int) -> dict[str, np.ndarr
     return arrays
 
 
-def gallery_maps(view: View, trios: Sequence[Trio], chosen: Tensor) -> dict[str, Tensor]:
-    """Signed maps of the chosen images, each alone against the comparison set: plain ones and both directions."""
-    labels = view.context.labels[chosen]
-    sights = {subject: view.sight(subject, chosen) for subject in _columns(trios).values()}
-
-    def signed(model: Subject, given: Subject | None) -> Tensor:
-        scene = Scene(sights[model], sights[given] if given else None, labels)
-        return unicam_from_activations(scene, size=view.size, reference=view.scene(model, given)).raw
-
-    maps = {}
+def gallery_maps(maps: StudyMaps, trios: Sequence[Trio], chosen: Tensor) -> dict[str, Tensor]:
+    """Signed maps of the chosen images: every network alone, and both directions."""
+    found = {}
     for name, subject in _columns(trios).items():
-        maps[f"map.student.{name}" if subject.role == "student" else f"map.{name}"] = signed(subject, None)
+        key = f"map.student.{name}" if subject.role == "student" else f"map.{name}"
+        found[key] = maps.of_images(subject, None, chosen).signed
     for trio in trios:
-        maps[f"map.distilled.{trio.student.name}"] = signed(trio.student, trio.baseline)
-        maps[f"map.residual.{trio.student.name}"] = signed(trio.baseline, trio.student)
-    return maps
+        found[f"map.distilled.{trio.student.name}"] = maps.of_images(trio.student, trio.baseline, chosen).signed
+        found[f"map.residual.{trio.student.name}"] = maps.of_images(trio.baseline, trio.student, chosen).signed
+    return found
 
 
 def gain(view: View, trio: Trio) -> Tensor:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from kdlens.answer import Answer
+from kdlens.answer import Answer, Row
 from kdlens.report.blocks import Block, Picker, Text
 from kdlens.report.gallery import gallery_of
+from kdlens.report.layers import Line
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.sections.relevance import UNIQUE_NOTE, Panel, picked_charts, unique_lines
 from kdlens.report.setting import Setting
@@ -12,6 +13,16 @@ from kdlens.report.strips import axis_of, strip
 
 FRACTION_NOTE = "Share of a network's arrangement of the images that the other does not explain."
 _SHARE = "share_on_object"
+_CURVES = {
+    "deletion": (
+        "Causal check: deletion",
+        "Nats of its lead that the student loses when so much of the image is blurred, in the order of each map.",
+    ),
+    "insertion": (
+        "Causal check: insertion",
+        "Nats of lead that so much of the image brings to the blurred one, in the order of each map.",
+    ),
+}
 _HALVES = ("teacher", "student", "distilled", "residual", "baseline")
 
 
@@ -26,7 +37,37 @@ def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
         students = gallery.students
         blocks.append(Picker(name=f"{anchor}-gallery", students=students, blocks=(gallery,), everyone=False))
     on_object = _on_object(answer, setting)
-    return [*blocks, *((on_object,) if on_object else ()), *_by_layer(answer, setting, f"{anchor}-student")]
+    checked = _causal(answer, setting, f"{anchor}-check")
+    return [*blocks, *checked, *((on_object,) if on_object else ()), *_by_layer(answer, setting, f"{anchor}-student")]
+
+
+def _causal(answer: Answer, setting: Setting, name: str) -> Sequence[Block]:
+    """Deletion and insertion curves of every student."""
+    shares = answer.arrays.get("curve.shares")
+    students = [s for s in setting.students(answer) if f"curve.deletion.distilled.{s}" in answer.arrays]
+    if shares is None or not students:
+        return ()
+    at = [f"{100 * share:.3g} %" for share in shares]
+    lines = {way: [_curves(answer, way, student, at) for student in students] for way in _CURVES}
+    axes = {way: axis_of([p for of in found for line in of for p in line.points]) for way, found in lines.items()}
+    panels = [
+        [Panel(title, note, lines[way][place], axes[way]) for way, (title, note) in _CURVES.items()]
+        for place in range(len(students))
+    ]
+    return picked_charts(name, students, panels)
+
+
+def _curves(answer: Answer, way: str, student: str, at: Sequence[str]) -> list[Line]:
+    """One line an order; the places of a line are shares of the image."""
+    found = []
+    for order, css in (("distilled", "distilled"), ("residual", "residual"), ("random", "other")):
+        values = answer.arrays[f"curve.{way}.{order}.{student}"]
+        points = [
+            Measured(Row(way, float(value), model=student, layer=share, low=float(low), high=float(high)), -1)
+            for share, (value, low, high) in zip(at, values, strict=True)
+        ]
+        found.append(Line("anywhere" if order == "random" else order, css, points))
+    return found
 
 
 def _on_object(answer: Answer, setting: Setting) -> Block | None:

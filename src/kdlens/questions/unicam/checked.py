@@ -1,0 +1,86 @@
+"""Rows of the checks of the maps: deletion and insertion, the null band, shuffled weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdlens.answer import Answer, Row
+from kdlens.questions.context import Trio
+from kdlens.questions.unicam.joint.causal import ORDERS, SHARES, Curves, causal_curves
+from kdlens.questions.unicam.joint.sanity import likeness_when_forgotten
+from kdlens.questions.unicam.joint.study_maps import JointMaps
+from kdlens.questions.unicam.joint.temperatures import Temperatures
+from kdlens.questions.unicam.rows import with_interval
+from kdlens.questions.unicam.study_maps import StudyMaps
+from kdlens.questions.unicam.view import View
+from kdlens.stats.paired import crossed_mean
+from kdlens.stats.resampling import Interval, bootstrap_mean
+
+
+@dataclass
+class Checks:
+    """Collects what the checks find, seed by seed, and turns it into rows and curves.
+
+    Attributes:
+        view: the study through UniCAM's eyes.
+        maps: draws its maps.
+        temperatures: of the networks.
+    """
+
+    view: View
+    maps: StudyMaps
+    temperatures: Temperatures
+    _curves: dict[str, list[Curves]] = field(default_factory=dict)
+
+    def add_trio(self, answer: Answer, trio: Trio) -> None:
+        """Check the maps of one student of one seed."""
+        name = trio.student.name
+        self._curves.setdefault(name, []).append(causal_curves(self.view, self.maps, self.temperatures, trio))
+        base = Row("", 0.0, model=name, compared_with=trio.baseline.name, seed=trio.student.seed)
+        if isinstance(self.maps, JointMaps):
+            inside = self.maps.in_band(trio)
+            answer.add(
+                replace(base, metric="maps_in_null_band", value=float(inside.sum()), n=len(inside), unit="images")
+            )
+        if len(self._curves[name]) == 1:
+            alike = likeness_when_forgotten(self.maps, trio.student, seed=self.view.context.seed)
+            defined = alike[alike.isfinite()]
+            if len(defined):
+                interval = bootstrap_mean(defined, seed=self.view.context.seed)
+                answer.add(with_interval(replace(base, metric="map_likeness_shuffled", chance=0.0), interval))
+
+    def finish(self, answer: Answer, students: Sequence[Trio]) -> dict[str, np.ndarray]:
+        """Add the rows over seeds, and return the curves for the report.
+
+        Args:
+            answer: gets the rows.
+            students: one trio of each student.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for trio in students:
+            name, curves = trio.student.name, self._curves[trio.student.name]
+            base = Row("", 0.0, model=name, compared_with=trio.baseline.name, unit="nats")
+            self._add(answer, replace(base, metric="lead"), torch.stack([c.lead for c in curves]))
+            for way in ("deletion", "insertion"):
+                found = {order: torch.stack([getattr(c, way)[order] for c in curves]) for order in ORDERS}
+                for order, values in found.items():
+                    self._add(answer, replace(base, metric=f"{way}_{order}"), values.mean(1))
+                    arrays[f"curve.{way}.{order}.{name}"] = self._curve(values)
+                difference = (found["distilled"] - found["residual"]).mean(1)
+                self._add(answer, replace(base, metric=f"{way}_difference"), difference)
+        return {"curve.shares": np.array(SHARES), **arrays} if arrays else {}
+
+    def _add(self, answer: Answer, base: Row, values: Tensor) -> None:
+        answer.add(with_interval(base, self._interval(values)))
+
+    def _interval(self, values: Tensor) -> Interval:
+        """Mean over seeds and images of `(seeds, n)` values."""
+        return crossed_mean(values.double(), seed=self.view.context.seed)
+
+    def _curve(self, values: Tensor) -> np.ndarray:
+        """`(shares, 3)` mean and interval at every share, from `(seeds, shares, n)`."""
+        intervals = [self._interval(values[:, place]) for place in range(values.shape[1])]
+        return np.array([[i.value, i.low, i.high] for i in intervals], dtype=np.float64)
