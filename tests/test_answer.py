@@ -64,3 +64,8 @@ def test_the_frame_is_long_and_typed(answer):
     assert list(frame.columns) == list(COLUMNS)
     assert set(frame.question) == {"accuracy"}
     assert frame.value.dtype == "float64"
+
+
+def test_many_answers_in_a_notebook_are_a_few_lines():
+    answer = Answer("accuracy", Notes("?" * 1000), [Row("top1", 1.0)] * 58, {"map": np.zeros((3, 64, 64))})
+    assert repr({"accuracy": answer}) == "{'accuracy': Answer('accuracy', 58 rows, 0 findings, 1 array)}"

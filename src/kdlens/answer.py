@@ -95,7 +95,7 @@ class Notes:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(repr=False)
 class Answer:
     """The result of one question.
 
@@ -112,6 +112,8 @@ class Answer:
         >>> answer.say("kd reaches 91.5 %.", rows=[i])
         >>> answer.value("top1", model="kd")
         91.5
+        >>> answer
+        Answer('accuracy', 1 row, 1 finding, 0 arrays)
     """
 
     question: str
@@ -180,6 +182,11 @@ class Answer:
         from kdlens.report.figures import figure_of  # drawing sits above answers; only a call may reach up
 
         return figure_of(self)
+
+    def __repr__(self) -> str:
+        held = (len(self.rows), "row"), (len(self.findings), "finding"), (len(self.arrays), "array")
+        counts = [f"{count} {thing}{'' if count == 1 else 's'}" for count, thing in held]
+        return f"Answer({self.question!r}, {', '.join(counts)})"
 
     def _repr_html_(self) -> str:
         from kdlens.report.notebook import answer_card

@@ -291,6 +291,23 @@ def test_the_notebook_card_is_quiet(browser, three_students, tmp_path):
         assert visit.page.locator("img").count() == 6
 
 
+def test_names_of_a_narrow_card_are_words_and_its_tables_scroll(browser, three_students, tmp_path):
+    path = tmp_path / "card.html"
+    cards = three_students._repr_html_() + three_students["accuracy"]._repr_html_()
+    path.write_text(f"<!DOCTYPE html><meta charset=utf-8><title>n</title>{cards}", encoding="utf-8")
+    with Visit(browser, path, viewport={"width": 390, "height": 800}) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+        narrowest = "Math.min(...[...document.querySelectorAll('tbody th')].map((cell) => cell.clientWidth))"
+        assert visit.page.evaluate(narrowest) > 30
+        lines = """[...document.querySelectorAll('tbody th')].map((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell.firstChild);
+            return new Set([...range.getClientRects()].map((box) => box.top)).size
+                - cell.firstChild.textContent.trim().split(/[\\s-]+/).length;
+        })"""
+        assert max(visit.page.evaluate(lines)) <= 0  # at most one line a word
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_notebook_card_keeps_its_colours_in_a_notebook_of_the_other_kind(browser, one_student, tmp_path, scheme):
     path = tmp_path / "card.html"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdlens.answer import Answer, Finding, Notes, Row
-from kdlens.report import Meta, ModelCard, Report
+from kdlens.report import DataCard, Meta, ModelCard, Report
 from kdlens.report.blocks import Chart, Grid, Picker, Strip, Text
 from kdlens.report.gallery import _gain, gallery_of, scale_of
 from kdlens.report.names import metric_name, sentence_case
@@ -272,3 +272,14 @@ def test_a_reason_for_many_rows_is_given_to_each_without_their_names():
 @pytest.mark.parametrize(("value", "text"), [(-0.001, "0.00"), (0.001, "0.00"), (-0.25, "−0.25"), (0.25, "+0.25")])
 def test_a_gain_of_nothing_has_no_sign(value, text):
     assert _gain(0, {"gain.kd": np.array([value])}, 0, "kd").text == text
+
+
+def test_a_name_without_end_is_shown_shortened(make_report):
+    endless = "x" * 3000
+    rows = [Row("class_gain", float(i), model="kd", class_name=name) for i, name in enumerate(("short", endless))]
+    meta = Meta(data=DataCard("d", 2, ["short", endless]), models=[ModelCard("kd", "student")])
+    page = Report({"accuracy": Answer("accuracy", Notes("?"), rows)}, meta).html()
+    shown, payload = page.split('type="application/json"', 1)
+    assert "x" * 59 + "…" in shown
+    assert "x" * 61 not in shown
+    assert endless in payload  # what is downloaded has the name as it is

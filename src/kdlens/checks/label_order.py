@@ -10,7 +10,7 @@ from torch import Tensor
 from kdlens.checks.assignment import best_assignment
 from kdlens.checks.diagnosis import Check, together
 from kdlens.checks.patient import Patient
-from kdlens.questions.phrases import counted, listed, number, p_value
+from kdlens.questions.phrases import counted, listed, number, p_value, quoted
 from kdlens.stats.resampling import mcnemar
 
 LEAST_GAIN = 0.1
@@ -106,7 +106,9 @@ def _told(order: Order, names: Sequence[str]) -> str:
     shifts = {(int(order.classes[i]) - i) % k for i in moved}
     if len(shifts) == 1 and len(moved) > 2:
         return f"every output is taken for the class {counted(min(shifts.pop(), k), 'place')} further"
-    pairs = [f'output {i} is taken for class {int(order.classes[i])} ("{names[int(order.classes[i])]}")' for i in moved]
+    pairs = [
+        f"output {i} is taken for class {int(order.classes[i])} ({quoted(names[int(order.classes[i])])})" for i in moved
+    ]
     return listed(pairs, most=3)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from kdlens.checks.diagnosis import Check
 from kdlens.checks.patient import NotApplicableError, Patient
-from kdlens.questions.phrases import counted, listed, number, points
+from kdlens.questions.phrases import counted, listed, number, points, quoted
 from kdlens.stats.paired import crossed_difference, wilson
 
 FEWEST, FEW, FEW_OF_A_CLASS = 8, 100, 5
@@ -22,7 +22,7 @@ def enough_images(patient: Patient) -> Check:
         return Check(name, "fail", f"{what}.", "Give images of at least two classes.", float(n))
     if n < FEWEST:
         return Check(name, "fail", f"Only {what}.", "Give at least 8 images; several hundred are better.", float(n))
-    empty = [f'"{patient.images.classes[i]}"' for i in (counts == 0).nonzero().flatten().tolist()]
+    empty = [quoted(patient.images.classes[i]) for i in (counts == 0).nonzero().flatten().tolist()]
     if empty:
         message = f"{what}; no images of {listed(empty)}."
         return Check(name, "warn", message, "Classes without images cannot be judged.", float(n))

@@ -123,3 +123,13 @@ def shorten(text: str, most: int, *, keep_end: bool = False) -> str:
     if len(text) <= most:
         return text
     return "…" + text[-(most - 1) :] if keep_end else text[: most - 1] + "…"
+
+
+def short_name(name: str) -> str:
+    """A name as it is shown: a very long one is cut, the stored one stays.
+
+    Example:
+        >>> short_name("T-shirt"), len(short_name("x" * 3000))
+        ('T-shirt', 60)
+    """
+    return shorten(name, 60)

@@ -16,6 +16,7 @@ from kdlens.report.gallery import Gallery
 from kdlens.report.layers import shape_path
 from kdlens.report.meta import Meta
 from kdlens.report.names import anchors, title_of
+from kdlens.report.numbers import short_name
 from kdlens.report.payload import embedded_json, report_dict
 from kdlens.report.sections import all_sections, in_order
 from kdlens.report.sections.accuracy import gain_strip, top1_strip
@@ -83,6 +84,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["lines"] = _lines
+    environment.filters["short_name"] = short_name
     environment.globals["told"] = told
     environment.globals["marker"] = lambda shape, radius=5.0: shape_path(shape, 0.0, 0.0, radius)
     return environment

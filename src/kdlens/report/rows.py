@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kdlens.answer import Answer, Row
+from kdlens.report.numbers import shorten
 
 Identity = tuple[str, str, str, str, str]
 
@@ -91,7 +92,7 @@ def reason_of(answer: Answer, index: int, known: dict[int, str]) -> str:
     row = answer.rows[index]
     if index in known:
         return known[index]
-    names = [name for name in (row.model, row.layer, row.class_name) if name]
+    names = [name for name in (row.model, row.layer, shorten(row.class_name, 50).removesuffix("…")) if name]
     for finding in answer.findings:
         if finding.kind == "alert" and names and all(name in finding.text for name in names):
             return finding.text

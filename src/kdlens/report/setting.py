@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kdlens.answer import Answer
 from kdlens.report.meta import Meta
+from kdlens.report.numbers import short_name
 from kdlens.report.rows import Measured
 
 
@@ -71,4 +72,4 @@ class Setting:
     def class_name(self, label: int) -> str:
         """A class's name, or its number where it has none."""
         classes = self.meta.data.classes
-        return classes[label] if 0 <= label < len(classes) else f"class {label}"
+        return short_name(classes[label]) if 0 <= label < len(classes) else f"class {label}"

@@ -6,7 +6,18 @@ from kdlens.answer import Answer, Row
 from kdlens.report.blocks import Cell, Table
 from kdlens.report.meta import Meta, ModelCard
 from kdlens.report.names import metric_name
-from kdlens.report.numbers import MISSING, count, interval_text, known, number, p_text, signed, value_text, with_unit
+from kdlens.report.numbers import (
+    MISSING,
+    count,
+    interval_text,
+    known,
+    number,
+    p_text,
+    short_name,
+    signed,
+    value_text,
+    with_unit,
+)
 from kdlens.report.rows import measured, reason_of, reasons
 from kdlens.report.sentences import row_anchor
 from kdlens.report.strips import interval_of, value_with_unit
@@ -155,4 +166,5 @@ def _text(row: Row, name: str) -> str:
         return "all" if row.seed is None else str(row.seed)
     if name == "n":
         return "" if row.n is None else f"{row.n:,}"
-    return str(getattr(row, name))
+    text = str(getattr(row, name))
+    return short_name(text) if name == "class_name" else text

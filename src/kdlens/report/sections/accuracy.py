@@ -6,7 +6,7 @@ from kdlens.answer import Answer
 from kdlens.report.axis import Axis
 from kdlens.report.blocks import Block, Grid, Mark, Picker, Strip, StripRow
 from kdlens.report.names import metric_name
-from kdlens.report.numbers import count, known, number
+from kdlens.report.numbers import count, known, number, short_name
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.setting import Setting
 from kdlens.report.strips import axis_of, strip
@@ -81,7 +81,7 @@ def _classes(answer: Answer, setting: Setting, student: str, place: int, student
         title=f"Gain by class: {student}" if students > 1 else "Gain by class",
         note=f"{note} p is corrected for the number of classes.".strip(),
         colour=setting.colour,
-        label=lambda m: m.row.class_name,
+        label=lambda m: short_name(m.row.class_name),
         student=place,
         head="Class",
     )
