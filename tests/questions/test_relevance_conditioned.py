@@ -66,6 +66,7 @@ def test_findings_say_what_the_rows_say(make_context):
     row = answer.select(metric="rs_distilled_conditioned", layer="layer3", seed=None)[0]
     assert f"kd has RS {row.value:.2f}".replace("0.", ".") in text
     assert "at layer3; baseline, shown what its residual map keeps, has" in text
+    assert "The maps' shape alone gives them" in text
     assert f"(n = {row.n} images)" in text
     [count] = [text for text in told(answer, "alert") if text.startswith("Conditioned scores of kd rest on")]
     assert f"{row.n} of 96 images" in count
@@ -79,6 +80,19 @@ def test_nothing_of_it_without_the_option(make_context):
     assert not {row.metric for row in answer.rows} & set(CONDITIONED)
     assert "rs_mask_only" not in answer.notes.limits
     assert "ROAD" not in answer.notes.method
+
+
+def test_on_noise_the_maps_alone_make_relevance_and_the_control_finds_it_out(make_context):
+    context = make_context(n=256)
+    context.images = torch.rand(256, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    answer = RelevanceQuestion(images=192, permutations=200, conditioned="clean").answer(context)
+    for row in answer.select(metric="rs_layer", layer="layer3", seed=None):
+        assert row.p > 0.05
+    [residual] = answer.select(metric="rs_residual_conditioned", layer="layer3", seed=None)
+    assert residual.value > 0.1
+    assert residual.p < 0.01
+    leaks = [text for text in told(answer, "alert") if "maps' shape alone is not clearly less relevant" in text]
+    assert len(leaks) == 2
 
 
 def test_a_map_whose_shape_tells_the_class_is_found_out(make_context, monkeypatch):

@@ -39,12 +39,15 @@ def _compare(answer: Answer, measured: Measured, keys: Sequence[Key], percentile
     gap = measured.difference(key, residual)
     if math.isnan(gap.value):
         return
-    rows = [_row(answer, k) for k in (key, residual, ("fss_conditioned", student, baseline, layer))]
-    mine, other, likeness = (correlation(r.value, r.low, r.high) for r in (answer.rows[i] for i in rows))
+    controls: list[Key] = [("rs_mask_only", student, baseline, layer), ("rs_mask_only", baseline, student, layer)]
+    rows = [_row(answer, k) for k in (key, residual, *controls, ("fss_conditioned", student, baseline, layer))]
+    found = [correlation(r.value, r.low, r.high) for r in (answer.rows[i] for i in rows)]
+    mine, other, my_shape, other_shape, likeness = found
     text = (
         f"Shown only the {percentile:g} % of each image that its distilled map keeps, {student} has RS {mine} at "
-        f"{layer}; {baseline}, shown what its residual map keeps, has {other} (difference: {p_value(gap.p)}), and the "
-        f"FSS of the two is {likeness} (n = {counted(gap.n, 'image')})."
+        f"{layer}; {baseline}, shown what its residual map keeps, has {other} (difference: {p_value(gap.p)}). "
+        f"The maps' shape alone gives them {my_shape} and {other_shape}; their FSS is {likeness} (n = "
+        f"{counted(gap.n, 'image')})."
     )
     answer.say(text, rows=rows)
 

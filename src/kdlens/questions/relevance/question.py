@@ -155,8 +155,8 @@ _CONDITIONED = (
 )
 _LEAKS = (
     " Conditioned on a map, images also tell the map's shape, and UniCAM maps are made with the labels: a conditioned "
-    "RS is about what was kept only as far as it exceeds rs_mask_only. Its chance and p permute the labels after the "
-    "maps were made, and do not see this. Images of which a map keeps nothing are left out (clean), or are mere noise "
-    "(published)."
+    "RS is about what was kept only as far as it exceeds rs_mask_only. The choice of pixels within an image may follow "
+    "its label, too. Chance and p permute the labels after the maps were made, and see none of this. Images of which a "
+    "map keeps nothing are left out (clean), or are mere noise (published)."
 )
 _ROAD = "Rong et al., A consistent and efficient evaluation strategy for attribution methods, ICML 2022"
