@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = {  # a part may import parts on lower floors, and its own
     "cli": 10,
+    "bench": 9,
     "demo": 9,
     "study_file": 8,
     "study": 7,

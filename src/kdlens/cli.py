@@ -133,6 +133,7 @@ def layers(
 @app.command()
 def methods() -> None:
     """List what is known by name: questions, distillation methods, datasets and networks."""
+    from kdlens.bench import METHODS
     from kdlens.data import DATASETS
     from kdlens.models.zoo import ZOO
     from kdlens.questions import QUESTIONS
@@ -142,6 +143,7 @@ def methods() -> None:
         ("questions", QUESTIONS),
         ("distillation methods", LOSSES),
         ("datasets", DATASETS),
+        ("benchmark methods (kdlens bench planted)", METHODS),
         ("networks (zoo:NAME; also timm:NAME and torchvision:NAME)", ZOO),
     ):
         typer.echo(f"{title}\n  {', '.join(registry.names())}")
@@ -180,6 +182,42 @@ def report(
             _keep(out, force)
         target = report_from_folder(run).save(out or run / "report.html", overwrite=True)
     typer.echo(f"Report: {target}")
+
+
+bench = typer.Typer(help="Benchmarks with a known truth.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(bench, name="bench")
+
+
+@bench.callback()
+def _bench() -> None:
+    pass
+
+
+@bench.command()
+def planted(
+    world: Annotated[list[str] | None, typer.Option(help="A world; may be given again. All unless told.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A method; may be given again. All unless told.")] = None,
+    arch: Annotated[str, typer.Option(help="Networks: cnn (come with kdlens), resnet or vit (are trained).")] = "cnn",
+    seeds: Annotated[int, typer.Option(help="Students and baselines of each world.")] = 1,
+    images: Annotated[int, typer.Option(help="Images of each world, seed and direction.")] = 48,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the numbers into this file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score methods that show what a student has from its teacher, on images where that is known."""
+    import json
+
+    from kdlens.bench.planted import run_planted
+    from kdlens.files import explained, write_atomically
+
+    if json_file is not None:
+        _keep(json_file, force)
+    with _console(quiet) as say:
+        results = run_planted(world, method, arch=arch, seeds=seeds, images=images, say=say)
+        if json_file is not None:
+            with explained(json_file):
+                write_atomically(json_file, (json.dumps(results.to_dict(), indent=1) + "\n").encode())
+    typer.echo(str(results))
 
 
 def _finish(report: "Report", out: Path, quiet: bool) -> None:

@@ -117,6 +117,11 @@ class PlantedImages:
         shown[:, CUES.index(cue)] = False
         return self._render(shown, torch.arange(len(self)) if indices is None else indices)[0]
 
+    def normalised(self, images: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m 3 h w"]:
+        """Images in [0, 1] as networks take them: less `mean`, over `std`."""
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (self.mean, self.std))
+        return (images - mean) / std
+
     def _render(self, shown: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         images = self._canvas[index]
         masks = torch.zeros(len(index), len(CUES), self.size, self.size, dtype=torch.bool)
