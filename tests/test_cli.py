@@ -65,6 +65,9 @@ def test_init_writes_a_valid_study_and_never_overwrites(run, tmp_path):
     path = tmp_path / "study.yaml"
     run("init", path)
     assert load_yaml(path, StudyConfig).models.teacher is not None
+    error = run("explain", path, "-o", tmp_path / "out", code=1)
+    assert f"there is no folder {tmp_path}/photos" in error
+    assert len(error.splitlines()) <= 2
     path.write_text("mine")
     assert "is there already" in run("init", path, code=2)
     assert path.read_text() == "mine"

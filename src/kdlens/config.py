@@ -174,23 +174,84 @@ def load_yaml(path: str | os.PathLike[str], model: type[Model]) -> Model:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if content is None:
+        raise ConfigError(f"{path} is empty; `kdlens init` writes a file to start from")
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} must hold a mapping (key: value), not {type(content).__name__}")
+        kind = "a list" if isinstance(content, list) else f"{content!r:.80}"
+        raise ConfigError(f"{path} must hold a mapping (key: value), not {kind}")
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path}:\n{_plainly(error, model)}") from error
+        raise ConfigError(f"{path}:\n{_plainly(error, model, content)}") from error
 
 
-def _plainly(error: ValidationError, model: type[BaseModel]) -> str:
-    lines = []
+def _plainly(error: ValidationError, model: type[BaseModel], content: Any) -> str:
+    """One line for each place where something is wrong, whatever forms a value could have had there."""
+    places: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"]) or "file"
-        text = problem["msg"].removeprefix("Value error, ")
+        place = ".".join(str(part) for part in _place(problem["loc"], content)) or "file"
+        text = plain_problem(problem)
         if problem["type"] == "extra_forbidden":
             text = "unknown key" + did_you_mean(str(problem["loc"][-1]), _keys_beside(model, problem["loc"]))
-        lines.append(f"  {place}: {text}")
-    return "\n".join(lines)
+        places.setdefault(place, []).append(text)
+    return "\n".join(f"  {place}: {_joined(texts)}" for place, texts in places.items())
+
+
+def plain_problem(problem: Any) -> str:
+    """What one entry of `ValidationError.errors()` says, in words of a configuration file.
+
+    Example:
+        >>> plain_problem({"type": "int_parsing", "msg": "...", "input": "many", "ctx": {}})
+        "expected a whole number, got 'many'"
+    """
+    limits = {name: value for name, value in (problem.get("ctx") or {}).items() if name != "error"}
+    known = _EXPECTED.get(problem["type"])
+    if known is None:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    return f"expected {known.format(**limits)}, got {problem['input']!r:.80}" if known else "is missing"
+
+
+_EXPECTED = {
+    "missing": "",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    **dict.fromkeys(("list_type", "tuple_type", "set_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type", "dataclass_type"), "a mapping (key: value)"),
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "too_short": "{min_length} or more entries",
+    "too_long": "at most {max_length} entries",
+}
+
+
+def _place(location: tuple[int | str, ...], content: Any) -> list[int | str]:
+    """The part of a location that stands in the file; pydantic adds names of the forms a value could have had."""
+    place: list[int | str] = []
+    for index, part in enumerate(location):
+        if isinstance(content, dict) and part in content:
+            content = content[part]
+            place.append(part)
+        elif isinstance(content, list) and isinstance(part, int):
+            content = content[part] if part < len(content) else None
+            place.append(part)
+        elif index == len(location) - 1 and isinstance(content, dict) and isinstance(part, str) and part.isidentifier():
+            place.append(part)  # a key that is missing
+    return place
+
+
+def _joined(texts: list[str]) -> str:
+    """`expected A or B, got X` of the forms a value could have had."""
+    texts = list(dict.fromkeys(texts))
+    wanted = [text.removeprefix("expected ").rpartition(", got ") for text in texts]
+    if len(texts) > 1 and all(text.startswith("expected ") for text in texts) and len({w[2] for w in wanted}) == 1:
+        return f"expected {' or '.join(w[0] for w in wanted)}, got {wanted[0][2]}"
+    return "; ".join(texts)
 
 
 def _keys_beside(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

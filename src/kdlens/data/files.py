@@ -26,7 +26,7 @@ def folder_of(root: str | os.PathLike[str] | None, needed: Sequence[str], layout
         raise DataError(f"{name} is read from a folder; give root=FOLDER.\n{layout}")
     folder = Path(root)
     if not folder.is_dir():
-        raise DataError(f"{name}: there is no folder {shown(folder)}.\n{layout}")
+        raise DataError(f"{name}: there is no folder {shown(folder.absolute())}.\n{layout}")
     for part in needed:
         if not (folder / part).exists():
             raise DataError(f"{name}: {shown(folder)} holds no {part}.\n{layout}")

@@ -19,6 +19,7 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "Val"),
     "test": ("test", "testing", "Test"),
 }
+_SHAPE = "Expected one folder for each class in it: root/CLASS/*.jpg or root/SPLIT/CLASS/*.jpg"
 _LAYOUT = """Expected one folder for each class, as in ASIRRA (PetImages/Cat/0.jpg) and PlantVillage
 (Apple___healthy/a.JPG), or the same below a folder for each split (test/cat/0.jpg):
   root/CLASS/*.jpg      or      root/SPLIT/CLASS/*.jpg
@@ -60,7 +61,7 @@ class ImageFolder(OnDisk):
     ) -> None:
         one_of(on_error, ("raise", "skip"), "on_error", "folder")
         one_of(split, (*_SPLITS, "all"), "split", "folder")
-        top = _unwrapped(folder_of(root, (), _LAYOUT, "folder"))
+        top = _unwrapped(folder_of(root, (), _SHAPE, "folder"))
         places, known = _places(top, split, holdout)
         names = _chosen(known, classes, top)
         found = [(file, label) for label, name in enumerate(names) for file in _images_of(places, name)]

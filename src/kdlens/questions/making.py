@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from kdlens.config import Question, question_options
+from kdlens.config import Question, plain_problem, question_options
 from kdlens.errors import ConfigError, did_you_mean
 from kdlens.questions import QUESTIONS
 
@@ -68,9 +68,5 @@ def _checked(kind: Any, name: str, options: dict[str, Any]) -> Any:
         return TypeAdapter(kind).validate_python(options)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        text = str(problem["msg"]).removeprefix("Value error, ")
-        if not problem["loc"]:
-            raise ConfigError(f'question "{name}": {text}') from error
-        raise ConfigError(
-            f'question "{name}", option "{problem["loc"][0]}": {text}, got {problem["input"]!r:.80}'
-        ) from error
+        option = f', option "{problem["loc"][0]}"' if problem["loc"] else ""
+        raise ConfigError(f'question "{name}"{option}: {plain_problem(problem)}') from error
