@@ -74,6 +74,11 @@ def test_init_writes_a_valid_study_and_never_overwrites(run, tmp_path):
     run("init", path, "--force")
 
 
+def test_init_makes_no_folders(run, tmp_path):
+    assert f"there is no folder {tmp_path}/nope;" in run("init", tmp_path / "nope/study.yaml", code=1)
+    assert not (tmp_path / "nope").exists()
+
+
 def test_layers_marks_those_auto_would_choose(run):
     lines = run("layers", "zoo:resnet20").splitlines()
     assert [line.split()[1] for line in lines if line.startswith("*")] == ["layer1", "layer2", "layer3"]

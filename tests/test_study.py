@@ -93,6 +93,25 @@ def test_an_unchanged_question_is_not_computed_again_and_a_changed_one_is(folder
     assert sum("computing" in text for text in run(STUDY.replace("seed: 1", "seed: 2"))) == 4
 
 
+def test_another_study_in_the_folder_is_told_before_anything_is_computed(folder):
+    short = f"{STUDY.partition('questions:')[0]}questions: [reliance]\n"
+
+    def told(text):
+        said = []
+        (folder / "study.yaml").write_text(text)
+        explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+        return [(i, line.partition(" held ")[2]) for i, line in enumerate(said) if " held " in line]
+
+    assert told(short) == []
+    assert told(short) == []
+    assert told(short.replace("reliance]", "{reliance: {images: 64}}]")) == []  # another option is the same study
+    other = short.replace("count: 160", "count: 120")
+    assert told(other) == [(0, "another study (data changed); its answers are replaced")]
+    assert told(other) == []
+    changed = other.replace("seed: 1", "seed: 2").replace("student.safetensors", "baseline.safetensors")
+    assert told(changed) == [(0, "another study (networks or layers and seed changed); its answers are replaced")]
+
+
 def test_other_weights_are_another_study(folder, networks):
     explain_file(folder / "study.yaml", out=folder / "out")
     save_weights(networks["baseline"], folder / "student.safetensors")

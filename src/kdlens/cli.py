@@ -158,12 +158,13 @@ def init(
     """Write a commented study.yaml (or train.yaml) to start from."""
     from importlib.resources import files
 
-    from kdlens.files import explained, write_atomically
+    from kdlens.files import explained, require_folder, write_atomically
 
     kind, command = ("train", "train {} -o trained/") if training else ("study", "explain {} -o out/")
     path = path or Path(f"{kind}.yaml")
     _keep(path, force)
     with _errors(), explained(path):
+        require_folder(path)
         write_atomically(path, (files("kdlens") / f"{kind}_template.yaml").read_bytes())
     typer.echo(f"Wrote {path}. Fill in the networks, then: kdlens {command.format(path)}")
 

@@ -45,6 +45,17 @@ def write_atomically(target: Path, content: bytes) -> None:
         fresh.write_bytes(content)
 
 
+def require_folder(target: Path) -> None:
+    """Refuse a file whose folder is not there: a slip of the pen must not leave folders behind.
+
+    Raises:
+        RunFolderError: there is no such folder.
+    """
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise RunFolderError(f"cannot write {target}: there is no folder {folder}; make it, or choose another")
+
+
 def beside(target: Path, kind: str = "") -> Path:
     """A free name beside `target`, hidden, for what is not finished yet."""
     return target.with_name(f".{kind}{target.name}-{os.getpid()}-{secrets.token_hex(4)}")

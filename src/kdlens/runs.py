@@ -3,6 +3,7 @@
     NAME/run.json                      what made this folder, and with which version
     NAME/study.yaml                    the study, resolved
     NAME/environment.json              machine, versions, command
+    NAME/made_from.json               fingerprints of networks, data and seed
     NAME/answers/QUESTION/...          one folder an answer (see `Answer.save`) with its fingerprint
     NAME/report.html
 
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from kdlens.errors import RunFolderError
 from kdlens.files import beside, explained, write_atomically
 
 MARKER = "run.json"
+MADE_FROM = "made_from.json"
 _OLD = ".old-"
 
 
@@ -72,6 +75,22 @@ class RunFolder:
         found = (p.name for p in place.iterdir() if (p / "fingerprint.txt").is_file())
         return sorted(name for name in found if not name.startswith("."))  # others were never finished
 
+    def made_from(self, parts: Mapping[str, Any]) -> list[str]:
+        """Note what the answers are made from, and return the names of the parts that were others before.
+
+        Args:
+            parts: name of a part of the study -> what it depends on; plain values.
+        """
+        new = {name: _digest(content) for name, content in parts.items()}
+        try:
+            old = json.loads((self.path / MADE_FROM).read_text(encoding="utf-8"))
+            changed = [name for name in new if old.get(name) != new[name]]
+        except (OSError, ValueError, AttributeError):
+            changed = []  # an older run, or a damaged note: nothing is known
+        answered = bool(self.saved_questions())
+        self.write_json(MADE_FROM, new)
+        return changed if answered else []
+
     def load_answer(self, question: str, fingerprint: str | None = None) -> Answer | None:
         """Return the stored answer, or None if there is none or it was made from something else."""
         from safetensors import SafetensorError
@@ -107,8 +126,11 @@ def fingerprint_of(content: Any) -> str:
         >>> fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
         True
     """
-    text = json.dumps({"content": content, "code": _code_fingerprint()}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest({"content": content, "code": _code_fingerprint()})
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _code_fingerprint() -> str:

@@ -99,6 +99,7 @@ class Study:
         answers: dict[str, Answer] = {}
         failed: dict[str, str] = {}
         common = self._fingerprint()
+        self._tell_of_another(common)
         for question in self.questions:
             try:
                 answers[question.name] = self._answer(question, common)
@@ -134,6 +135,16 @@ class Study:
         if self.folder is not None:
             self.folder.save_answer(answer, fingerprint)
         return answer
+
+    def _tell_of_another(self, common: Mapping[str, Any]) -> None:
+        """Nobody's report is replaced without a word."""
+        if self.folder is None:
+            return
+        names = {"networks": "networks or layers", "images": "data", "seed": "seed"}
+        changed = self.folder.made_from({names[part]: content for part, content in common.items()})
+        if changed:
+            what = f"another study ({listed(changed)} changed)"
+            self.workbench.progress(f"{self.folder.path} held {what}; its answers are replaced")
 
     def _fingerprint(self) -> dict[str, Any]:
         """What every answer depends on beside its question."""

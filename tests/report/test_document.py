@@ -39,7 +39,7 @@ def test_a_question_that_failed_says_why():
 
 def test_saved_is_what_html_gives(tmp_path):
     report = small()
-    path = report.save(tmp_path / "new" / "report.html")
+    path = report.save(tmp_path / "report.html")
     assert path.read_text(encoding="utf-8") == report.html()
     assert os.listdir(path.parent) == ["report.html"]
 
@@ -84,6 +84,12 @@ def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch, where):
     monkeypatch.undo()
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_folders_are_not_made_by_the_way(tmp_path):
+    with pytest.raises(RunFolderError, match=r"there is no folder .*/nope/x; make it, or choose another"):
+        small().save(tmp_path / "nope" / "x" / "report.html")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from kdlens.answer import Answer
 from kdlens.errors import RunFolderError, UnknownNameError, did_you_mean
-from kdlens.files import explained, write_atomically
+from kdlens.files import explained, require_folder, write_atomically
 from kdlens.report.meta import Meta
 
 
@@ -69,11 +69,12 @@ class Report:
         """Write the page; whole, or not at all.
 
         Args:
-            path: the file; its folder is created if it is missing.
+            path: the file, in a folder that exists.
             overwrite: whether a file that exists may be replaced.
 
         Raises:
-            RunFolderError: there is a file already, or it cannot be written. A file that was there is left as it was.
+            RunFolderError: there is a file already, no such folder, or it cannot be written. A file that was there is
+                left as it was.
         """
         path = Path(path)
         if path.is_dir():
@@ -82,9 +83,9 @@ class Report:
             raise RunFolderError(f"{path} exists; choose another name, or replace it with overwrite=True")
         if in_the_way := next((place for place in path.parents if place.is_file()), None):
             raise RunFolderError(f"cannot write {path}: {in_the_way} is a file; choose another folder")
+        require_folder(path)
         content = self.html().encode("utf-8")
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, content)
         return path
 
