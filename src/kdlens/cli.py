@@ -139,14 +139,14 @@ def methods() -> None:
     from kdlens.questions import QUESTIONS
     from kdlens.training.losses import LOSSES
 
-    for title, registry in (
+    for title, known in (
         ("questions", QUESTIONS),
-        ("distillation methods", LOSSES),
+        ("distillation methods, with their options", [_with_options(*entry) for entry in LOSSES.items()]),
         ("datasets", DATASETS),
         ("benchmark methods (kdlens bench planted)", METHODS),
-        ("networks (zoo:NAME; also timm:NAME and torchvision:NAME)", ZOO),
+        ("networks (zoo:NAME, cnnWIDTH and wrn_DEPTH_WIDTH of any width; also timm:NAME and torchvision:NAME)", ZOO),
     ):
-        typer.echo(f"{title}\n  {', '.join(registry.names())}")
+        typer.echo(f"{title}\n  {', '.join(known)}")
 
 
 @app.command()
@@ -213,12 +213,21 @@ def planted(
 
     if json_file is not None:
         _keep(json_file, force)
+        if not json_file.parent.is_dir():
+            _fail(f"cannot write {json_file}: there is no folder {json_file.parent}; make it, or choose another place")
     with _console(quiet) as say:
         results = run_planted(world, method, arch=arch, seeds=seeds, images=images, say=say)
         if json_file is not None:
             with explained(json_file):
                 write_atomically(json_file, (json.dumps(results.to_dict(), indent=1) + "\n").encode())
     typer.echo(str(results))
+
+
+def _with_options(name: str, kind: type) -> str:
+    """A method as it could be called: `kd(temperature=4.0, alpha=0.9)`."""
+    from dataclasses import fields
+
+    return f"{name}({', '.join(f'{option.name}={option.default!r}' for option in fields(kind))})"
 
 
 def _finish(report: "Report", out: Path, quiet: bool) -> None:

@@ -182,6 +182,8 @@ def test_the_command_prints_the_table_and_writes_the_numbers(run, tmp_path):
     assert f"{json.loads(file.read_text())['lines'][0]['right']:.2f}" == first.split()[3]
     assert "is there already" in run(*command, code=2)
     run(*command, "--force")
+    nowhere = tmp_path / "none" / "out.json"
+    assert "there is no folder" in run("bench", "planted", "--json", nowhere, code=2)  # before anything is computed
 
 
 def test_the_command_knows_its_names(run):
