@@ -87,7 +87,7 @@ def test_layers_marks_those_auto_would_choose(run):
 
 def test_methods_lists_everything_known_by_name(run):
     output = run("methods")
-    for name in ("unicam", "fitnet", "fashion-scenes", "resnet110"):
+    for name in ("unicam", "fitnet", "fashion-scenes", "resnet110", "kd(temperature=4.0, alpha=0.9)", "cnnWIDTH"):
         assert name in output
 
 

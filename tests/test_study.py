@@ -234,8 +234,19 @@ def test_progress_marks_a_question_that_failed(networks, images, monkeypatch):
     monkeypatch.setattr(Accuracy, "answer", broken)
     with stages() as say:
         explained(networks, images, questions=["accuracy", {"unicam": {"gallery": 4}}], progress=say)
-    lines = [line for line in out.getvalue().splitlines() if "accuracy: computing" in line]
-    assert [line.split()[0] for line in lines] == ["✗"]
+    lines = [line.split()[:3] for line in out.getvalue().splitlines()]
+    assert lines == [["✗", "accuracy:", "computing"], ["✓", "unicam:", "computing"]]
+
+
+def test_a_question_is_one_line_of_progress_and_every_step_is_told_to_a_function(networks, images, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, width=100))
+    with stages() as say:
+        explained(networks, images, questions=["accuracy", "reliance"], progress=say)
+    assert [line.split()[1] for line in out.getvalue().splitlines()] == ["accuracy:", "reliance:"]
+    said = []
+    explained(networks, images, questions=["accuracy"], progress=said.append)
+    assert [text for text in said if "predicting" in text]
 
 
 @pytest.mark.parametrize(

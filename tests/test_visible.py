@@ -44,3 +44,14 @@ def test_progress_shows_no_control_character(monkeypatch):
         say("kd\x1b]0;title\x07: reading layer1")
     assert "kd\\x1b]0;title\\x07: reading layer1" in out.getvalue()
     assert "\x07" not in out.getvalue()
+
+
+def test_what_takes_no_time_has_none(monkeypatch):
+    out, clock = io.StringIO(), iter([0.0, 0.01, 0.01, 2.01])
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, width=100))
+    monkeypatch.setattr("kdlens.progress.time.perf_counter", lambda: next(clock))
+    with stages() as say:
+        say("unchanged")
+        say("computing")
+        say.detail("half of it")
+    assert out.getvalue().splitlines() == ["✓ unchanged", "✓ computing 2.0 s"]

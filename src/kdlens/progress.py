@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from kdlens.visible import visible
 
+_WORTH = 0.05
+"""Seconds below which a stage's time is not told: what is quickly said, not done."""
+
 
 class Stages:
     """Called with a text when a stage begins. This one stays silent; `stages` gives one that shows itself.
@@ -19,7 +22,7 @@ class Stages:
         """Begin a stage; the one before is over."""
 
     def detail(self, text: str) -> None:
-        """Say how far the stage is."""
+        """Say how far the stage is, or what it is busy with; no line is left of it."""
 
     def close(self, *, done: bool) -> None:
         """End the last stage."""
@@ -48,7 +51,8 @@ class _Shown(Stages):
         if self._current is not None:
             text, start = self._current
             mark = "[green]✓[/green]" if done else "[red]✗[/red]"
-            self._console.print(f"{mark} {_escaped(text)} [dim]{time.perf_counter() - start:.1f} s[/dim]")
+            took = time.perf_counter() - start
+            self._console.print(f"{mark} {_escaped(text)}" + (f" [dim]{took:.1f} s[/dim]" if took >= _WORTH else ""))
             self._current = None
 
     def _show(self, text: str) -> None:

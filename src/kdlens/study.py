@@ -77,6 +77,7 @@ class Study:
         self.title = title
         self.source = source
         self._say = say
+        self._asked = ""
         self.folder = RunFolder(out) if out is not None and self.runtime.processes.is_main else None
         image = images.batch(torch.tensor([0]))[0].to(self.runtime.device)
         for network in networks:
@@ -86,7 +87,7 @@ class Study:
         for network in networks:
             check_fit(network, image, len(images.classes))
         subjects = [subject_of(network, image, layers) for network in networks]
-        self.workbench = Workbench(subjects, images, seed=seed, runtime=self.runtime, say=say)
+        self.workbench = Workbench(subjects, images, seed=seed, runtime=self.runtime, say=self._tell)
 
     def run(self, *, alerts: Sequence[str] = ()) -> "Report":
         """Answer every question and return the report; with a run folder it is written there, too.
@@ -131,10 +132,21 @@ class Study:
             self.workbench.progress(f"{question.name}: unchanged, taken from the run folder")
             return stored
         self.workbench.progress(f"{question.name}: computing")
-        answer: Answer = question.answer(self.workbench)
+        self._asked = question.name
+        try:
+            answer: Answer = question.answer(self.workbench)
+        finally:
+            self._asked = ""
         if self.folder is not None:
             self.folder.save_answer(answer, fingerprint)
         return answer
+
+    def _tell(self, text: str) -> None:
+        """Begin a stage; what a question says while it is answered is no stage of its own, so it gets its time."""
+        if self._asked and isinstance(self._say, Stages):
+            self._say.detail(text.removeprefix(f"{self._asked}: "))
+        else:
+            self._say(text)
 
     def _tell_of_another(self, common: Mapping[str, Any]) -> None:
         """Nobody's report is replaced without a word."""
