@@ -542,3 +542,11 @@ def test_a_diagnosis_prints_saves_and_escapes():
 def test_the_verb_stays_callable_after_its_module_was_imported(triple, images):
     assert callable(kdlens.doctor)
     assert kdlens.doctor(None, triple[1], data=images)["images"].status == "ok"
+
+
+def test_a_part_without_the_last_class_has_the_classes_of_the_networks(triple, images):
+    part = [(images[i].image, images[i].label) for i in range(200) if images[i].label < 8]
+    found = doctor(*triple, part)
+    assert found["class counts"].message == "Every network gives 10 outputs, one for each class."
+    told = doctor(*triple, Images(part, classes=[str(i) for i in range(8)]))
+    assert told["class counts"].message.startswith("The data has 8 classes, but")

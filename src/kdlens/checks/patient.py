@@ -97,10 +97,14 @@ class Patient:
     def load(self) -> None:
         """Read the sample, so that images that cannot be read are told once and not by every check.
 
+        Where nobody named the classes, the networks say how many there are, if they agree.
+
         Raises:
-            DataError: an image cannot be read, or they differ in size.
+            DataError: an image cannot be read, they differ in size, or the labels do not fit the networks.
         """
-        _ = self.x
+        shapes = {tuple(self.run(name, self.x[:1]).shape[1:]) for name in self.running}
+        if not self.images.named and len(shapes) == 1 and len(shape := shapes.pop()) == 1:
+            self.images = self.images.of_outputs(shape[0])
 
     def network(self, name: str) -> nn.Module:
         """A network that must be there for a check.
