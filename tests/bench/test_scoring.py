@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from kdlens.bench.scoring import score
-from kdlens.bench.truth import calibration, removal_effects, shares_of
+from kdlens.bench.truth import removal_effects, shares_of, temperature_of
 from kdlens.data.planted import PlantedImages
 
 TAUGHT = torch.tensor([1.0, 0.0, 0.0])
@@ -96,20 +96,20 @@ class Reads(nn.Module):
         return logits
 
 
-def test_calibration_finds_the_log_odds(data):
+def test_the_temperature_finds_the_log_odds(data):
     large = PlantedImages("columns", count=400)
-    for strength in (0.3, 40.0):
+    for strength in (1.0, 6.0):
         network = Reads(large, [1], strength)
         share = (large.votes[:, 1] == large.labels).double().mean()
         expected = torch.log(share / ((1 - share) / 3)) / strength
-        assert calibration(network, large, large.labels) == pytest.approx(expected.item(), rel=1e-3)
+        assert 1 / temperature_of(network, large, large.labels) == pytest.approx(expected.item(), rel=0.05)
 
 
 def test_the_effect_of_removing_a_cue_is_what_the_one_network_knows_of_it_and_the_other_does_not():
     data = PlantedImages("columns", count=40)
     student, baseline = Reads(data, [0, 1], 2.0), Reads(data, [1, 2], 4.0)
     everything, labels = torch.arange(40), data.labels
-    effects = removal_effects(student, baseline, data, everything, labels, (1.0, 0.5))
+    effects = removal_effects(student, baseline, data, everything, labels, (1.0, 2.0))
     right = (data.votes == labels[:, None]).float() - 0.25  # centred: a vote for the label lifts it by 3/4
     expected = 2 * torch.stack([right[:, 0], torch.zeros(40), -right[:, 2]], 1)
     assert torch.allclose(effects, expected, atol=1e-5)

@@ -286,7 +286,8 @@ def test_options_are_checked(build):
         LayerNotFoundError, match=r'layer "layer9" not found in (kd|baseline) \(Sequential\); did you mean'
     ):
         UniCAMQuestion(layer="layer9").answer(build())
-    answer = UniCAMQuestion(layer="layer2", gallery=0, draws=10, features="flat", checks=False).answer(build())
+    options = {"layer": "layer2", "gallery": 0, "draws": 10, "features": "flat", "checks": False}
+    answer = UniCAMQuestion(**options, protocol="published").answer(build())
     assert answer.arrays == {}
     assert answer.select(metric="share_on_object_distilled")[0].layer == "layer2"
     assert answer.notes.options["features"] == "flat"

@@ -11,6 +11,8 @@ METHODS: Registry[Any] = Registry(
     "benchmark method",
     {
         "gradcam": "kdlens.bench.methods:gradcam",
+        "joint": "kdlens.bench.methods:joint",
+        "joint-occlusion": "kdlens.bench.methods:joint_occlusion",
         "published": "kdlens.bench.methods:published",
     },
     group="kdlens.planted_methods",

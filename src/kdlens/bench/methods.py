@@ -9,6 +9,7 @@ from kdlens.models.layers import auto_layers
 from kdlens.models.taps import Recorder
 from kdlens.models.tokens import to_feature_map
 from kdlens.questions.unicam.cam import upsample
+from kdlens.questions.unicam.joint.forms import Attribution
 from kdlens.questions.unicam.unicam import unicam
 
 
@@ -41,5 +42,26 @@ def published(case: Case) -> Float[Tensor, "n H W"]:
     """UniCAM as published; each map is scaled to its own range."""
     result = unicam(
         case.model, case.given, case.images, case.labels, reference=case.reference, protocol="published", seed=case.seed
+    )
+    return result.maps
+
+
+def joint(case: Case) -> Float[Tensor, "n H W"]:
+    """UniCAM's joint protocol as it comes: gradients, beyond the null band of networks of other seeds."""
+    return _joint(case, "gradients")
+
+
+def joint_occlusion(case: Case) -> Float[Tensor, "n H W"]:
+    """The same by occlusion, slow and trusted."""
+    return _joint(case, "occlusion")
+
+
+def _joint(case: Case, attribution: Attribution) -> Float[Tensor, "n H W"]:
+    result = unicam(
+        *(case.model, case.given, case.images, case.labels),
+        reference=case.reference,
+        attribution=attribution,
+        null=[(other, case.given) for other in case.others],
+        seed=case.seed,
     )
     return result.maps

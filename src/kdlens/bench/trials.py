@@ -13,7 +13,7 @@ from kdlens.bench import METHODS
 from kdlens.bench.cases import Case
 from kdlens.bench.scoring import Score, score
 from kdlens.bench.triples import Triple
-from kdlens.bench.truth import calibration, removal_effects, shares_of
+from kdlens.bench.truth import removal_effects, shares_of, temperature_of
 from kdlens.data.planted import CUES, PlantedImages
 from kdlens.data.planted.worlds import Role
 from kdlens.errors import ModelError
@@ -64,14 +64,14 @@ def trials_of(world: str, seed: int, triple: Triple, methods: Sequence[str], ima
     """
     data = PlantedImages(world, count=4 * images + 64, seed=_SEEDS["images"] + seed)
     reference = PlantedImages(world, count=_REFERENCE, seed=_SEEDS["reference"] + seed)
-    factors = {
-        "student": calibration(triple.student, reference, reference.tasks["student"]),
-        "baseline": calibration(triple.baseline, reference, reference.tasks["baseline"]),
+    temperatures = {
+        "student": temperature_of(triple.student, reference, reference.tasks["student"]),
+        "baseline": temperature_of(triple.baseline, reference, reference.tasks["baseline"]),
     }
     chosen = _telling(data)[:images]
     for direction, (role, cue) in DIRECTIONS.items():
         case = _case(triple, role, data, chosen, reference, seed)
-        pair = (factors["student"], factors["baseline"])
+        pair = (temperatures["student"], temperatures["baseline"])
         pair = pair if role == "student" else (pair[1], pair[0])
         effects = removal_effects(case.model, case.given, data, chosen, case.labels, pair)
         if data.world.kind == "additive":
@@ -84,20 +84,24 @@ def trials_of(world: str, seed: int, triple: Triple, methods: Sequence[str], ima
 
 
 def _telling(data: PlantedImages) -> Tensor:
-    """Images that can be scored: in additive worlds those on which all cues speak for the class."""
+    """Images that can be scored: those on which all cues speak for the class.
+
+    In interacting worlds that are those on which the two tasks agree; elsewhere the networks speak of different things.
+    """
     if data.world.kind == "additive":
         return (data.votes == data.labels[:, None]).all(1).nonzero().flatten()
-    return torch.arange(len(data))
+    return (data.tasks["student"] == data.tasks["baseline"]).nonzero().flatten()
 
 
 def _case(triple: Triple, role: Role, data: PlantedImages, chosen: Tensor, reference: PlantedImages, seed: int) -> Case:
     student = role == "student"
+    agreed = slice(None) if reference.world.kind == "additive" else _telling(reference)  # one task for both networks
     return Case(
         model=triple.student if student else triple.baseline,
         given=triple.baseline if student else triple.student,
         images=data.normalised(data.images[chosen]),
         labels=data.tasks[role][chosen],
-        reference=(data.normalised(reference.images), reference.tasks[role]),
+        reference=(data.normalised(reference.images[agreed]), reference.tasks[role][agreed]),
         others=triple.others if student else triple.other_students,
         seed=seed,
     )

@@ -6,31 +6,25 @@ from torch import Tensor, nn
 
 from kdlens.bench.recipes import logits_of
 from kdlens.data.planted import CUES, PlantedImages
+from kdlens.questions.unicam.joint.evidence import centred, fit_temperature
 
 
-def calibration(network: nn.Module, data: PlantedImages, labels: Int[Tensor, " n"]) -> float:
-    """The factor on the logits that makes them fit the labels best, so that logits of two networks can be compared.
+def temperature_of(network: nn.Module, data: PlantedImages, labels: Int[Tensor, " n"]) -> float:
+    """The temperature at which a network's logits fit the labels best, so that two networks can be compared.
 
     Example:
         >>> data = PlantedImages("columns")
         >>> votes = iter(data.votes[:, 1].split(500))
-        >>> confident = lambda x: 50.0 * torch.nn.functional.one_hot(next(votes), 4)
-        >>> round(50 * calibration(confident, data, data.labels), 1)  # log-odds of a cue that is right 4 times of 5
-        2.5
+        >>> confident = lambda x: 5.0 * torch.nn.functional.one_hot(next(votes), 4)
+        >>> round(5 / temperature_of(confident, data, data.labels), 1)  # about the log-odds of a cue right 4 times of 5
+        2.6
     """
-    logits = logits_of(network, data, data.images).double()
-    own = logits[torch.arange(len(labels)), labels]
-    low, high = 1e-6, 1e6
-    for _ in range(80):  # the loss is convex in the factor: halve the range where its slope changes sign
-        factor = (low * high) ** 0.5
-        slope = (((logits * factor).softmax(1) * logits).sum(1) - own).mean()
-        low, high = (low, factor) if slope > 0 else (factor, high)
-    return factor
+    return fit_temperature(logits_of(network, data, data.images), labels)
 
 
 def removal_effects(
     model: nn.Module, given: nn.Module, data: PlantedImages, indices: Int[Tensor, " m"], labels: Int[Tensor, " m"],
-    factors: tuple[float, float],
+    temperatures: tuple[float, float],
 ) -> Float[Tensor, "m 3"]:  # fmt: skip
     """How much each cue lifts the label in `model` more than in `given`.
 
@@ -40,7 +34,7 @@ def removal_effects(
         data: test images.
         indices: of the images.
         labels: of `model`'s task.
-        factors: calibration of the two networks.
+        temperatures: of the two networks.
 
     Returns:
         The fall of the difference of their calibrated, centred logits of the label when taught, shared or other cue is
@@ -48,12 +42,12 @@ def removal_effects(
     """
 
     def ahead(images: Tensor) -> Tensor:
-        centred = [
-            factor * (logits - logits.mean(1, keepdim=True))
-            for network, factor in zip((model, given), factors, strict=True)
+        evidence = [
+            centred(logits) / temperature
+            for network, temperature in zip((model, given), temperatures, strict=True)
             for logits in [logits_of(network, data, images)]
         ]
-        return (centred[0] - centred[1])[torch.arange(len(labels)), labels]
+        return (evidence[0] - evidence[1])[torch.arange(len(labels)), labels]
 
     whole = ahead(data.images[indices])
     return torch.stack([whole - ahead(data.without(cue, indices)) for cue in CUES], 1)
