@@ -113,7 +113,7 @@ class Workbench:
     def through(
         self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Run `function(network, images, positions)` on all processes; half a batch at a time, as it may use gradients."""
+        """Run `function(network, images, positions)` on all processes; half a batch at a time, for the gradients."""
 
         def forward(part: Tensor) -> Mapping[str, Tensor]:
             return function(subject.network, images[part].to(self.runtime.device), part)

@@ -113,6 +113,6 @@ def test_the_effect_of_removing_a_cue_is_what_the_one_network_knows_of_it_and_th
     right = (data.votes == labels[:, None]).float() - 0.25  # centred: a vote for the label lifts it by 3/4
     expected = 2 * torch.stack([right[:, 0], torch.zeros(40), -right[:, 2]], 1)
     assert torch.allclose(effects, expected, atol=1e-5)
-    reverse = removal_effects(baseline, student, data, everything, labels, (0.5, 1.0))
+    reverse = removal_effects(baseline, student, data, everything, labels, (2.0, 1.0))
     assert torch.allclose(reverse, -effects, atol=1e-5)
     assert torch.equal(shares_of(effects)[right[:, 0] > 0, 0] > 0, torch.ones(int((right[:, 0] > 0).sum())) > 0)

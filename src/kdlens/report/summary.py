@@ -12,7 +12,7 @@ _SENTENCES, _ALERTS, _WIDTH = 8, 6, 118
 
 
 def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
-    """Title, data, verdicts and the first findings, then alerts and failures with their texts; wrapped, never cut.
+    """Title, data, verdicts and the first findings of every question, then alerts and failures with their texts; wrapped, never cut.
 
     Example:
         >>> from kdlens.answer import Notes
@@ -24,9 +24,10 @@ def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
     if meta.data.n:
         classes = count(len(meta.data.classes), "class", "classes")
         lines.append(f"{meta.data.name or 'data'}: {count(meta.data.n, 'image')}, {classes}")
-    found = [f for answer in answers.values() for f in answer.findings]
-    said = [f.text for f in found if f.kind == "verdict"] + [f.text for f in found if f.kind == "finding"]
-    lines += said[:_SENTENCES]
+    lines += [f.text for answer in answers.values() for f in answer.findings if f.kind == "verdict"]
+    each = max(2, _SENTENCES // max(1, len(answers)))
+    for answer in answers.values():
+        lines += [f.text for f in answer.findings if f.kind == "finding"][:each]
     return "\n".join(_wrapped(visible(line)) for line in [*lines, *_foot(answers, meta)])
 
 
