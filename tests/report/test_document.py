@@ -126,7 +126,7 @@ def test_the_text_wraps_its_sentences_and_cuts_none(three_students):
     found = [f for answer in three_students.answers.values() for f in answer.findings]
     assert all(f.text in whole for f in found if f.kind in ("verdict", "alert"))
     for answer in three_students.answers.values():
-        assert [f.text for f in answer.findings if f.kind == "finding"][0] in whole
+        assert next(f.text for f in answer.findings if f.kind == "finding") in whole
     assert repr(three_students) == str(three_students)
 
 
