@@ -12,7 +12,7 @@ _SENTENCES, _ALERTS, _WIDTH = 8, 6, 118
 
 
 def text_summary(answers: Mapping[str, Answer], meta: Meta) -> str:
-    """Title, data, verdicts, first findings of every question, alerts and failures with their texts; wrapped, never cut.
+    """Title, data, verdicts, first findings of every question, alerts and failures with their texts; never cut.
 
     Example:
         >>> from kdlens.answer import Notes
