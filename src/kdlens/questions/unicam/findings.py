@@ -22,13 +22,13 @@ def say_knowledge(answer: Answer, student: str) -> None:
     share = f"{number(100 * unique.value)} %{_percents(unique)} of its features' geometry is its own"
     if math.isnan(best.value):
         text = f"{student} has nothing that {best.compared_with} has not: their features are the same up to rounding."
-        if unique.value > HARDLY_UNIQUE:
-            text = f"R* of {beyond} is undefined: the labels do not tell these images apart; {share}."
+        if unique.value != 0:
+            text = f"R* of {beyond} is undefined, for the reason among the alerts; {share}."
         answer.say(text, rows=[index, unique_at])
         return
-    evidence = f"R* = {_value(best)} at {best.layer}, {p_value(best.p)}, {counted(best.n or 0, 'image')}"
+    evidence = f"R* = {_value(best)} {at_layer(best.layer)}, {p_value(best.p)}, {counted(best.n or 0, 'image')}"
     if unique.value < HARDLY_UNIQUE:
-        text = f"{student} and {best.compared_with} hardly differ: only {share} ({evidence})."
+        text = f"{student} and {best.compared_with} hardly differ {at_layer(best.layer)}: only {share} ({evidence})."
         answer.say(text, rows=[unique_at, index])
     elif best.p is not None and best.p <= SIGNIFICANT and (best.low or 0.0) >= 0:
         text = f"{beyond[0].upper()}{beyond[1:]} is about the task ({evidence}); {share}."
@@ -59,8 +59,8 @@ def _say_directions(answer: Answer, student: str, index: int, distilled: Row) ->
     else:
         how, tone = "do not clearly differ in relevance from", "neutral"
     text = (
-        f"At {distilled.layer} the distilled features of {student} {how} the ones it dropped: {_value(distilled)} "
-        f"against {_value(residual)}, difference {_value(difference)}."
+        f"{_capital(at_layer(distilled.layer))} the distilled features of {student} {how} the ones it dropped: "
+        f"{_value(distilled)} against {_value(residual)}, difference {_value(difference)}."
     )
     answer.say(text, rows=[index, other_at, at], tone=tone)  # type: ignore[arg-type]
 
@@ -134,19 +134,32 @@ def say_shares(answer: Answer, student: str) -> None:
         if row.metric == "share_on_object_baseline" and row.model == gain.compared_with and row.seed is None
     ]
     low, high = gain.low if gain.low is not None else -math.inf, gain.high if gain.high is not None else math.inf
-    how, tone = ("more", "good") if low > 0 else ("less", "bad") if high < 0 else ("about as much", "neutral")
+    how, tone = (
+        ("more", "good") if low > 0 else ("less", "bad") if high < 0 else ("not clearly more or less", "neutral")
+    )
     chance = f"chance {number(100 * (own.chance or 0))} %"
-    than = "as" if tone == "neutral" else "than"
     text = (
-        f"{student} looks at the object {how} {than} {gain.compared_with} does: {_percent(own)} of its maps' positive "
+        f"{student} looks at the object {how} than {gain.compared_with} does: {_percent(own)} of its maps' positive "
         f"energy against {_percent(others[0][1])} ({chance}; difference {number(100 * gain.value, signed=True)} "
         f"points{_percents(gain)}, {counted(gain.n or 0, 'image')})."
     )
     answer.say(text, rows=[own_at, others[0][0], at], tone=tone)  # type: ignore[arg-type]
     for i, row in enumerate(answer.rows):
         if row.metric == "share_on_object_distilled" and row.model == student and row.seed is None:
-            energy = f"{_percent(row)} of the positive energy is on the object ({chance})"
-            answer.say(f"Of the distilled maps of {student}, {energy}.", rows=[i])
+            _say_distilled_share(answer, i, row)
+
+
+def _say_distilled_share(answer: Answer, i: int, row: Row) -> None:
+    """Whether what was distilled is on the object, by its interval and the object's part of the picture."""
+    area = row.chance or 0.0
+    sure_on, sure_off = (row.low is not None and row.low > area), (row.high is not None and row.high < area)
+    where = "on the object" if sure_on else "off the object" if sure_off else "neither clearly on nor off the object"
+    answer.say(
+        f"What {row.model} has beyond {row.compared_with} lies {where}: {_percent(row)} of the positive energy of the "
+        f"distilled maps (chance {number(100 * area)} %, {counted(row.n or 0, 'image')}).",
+        rows=[i],
+        tone="good" if sure_on else "bad" if sure_off else "neutral",
+    )
 
 
 def say_alerts(answer: Answer, *, classes: int, images: int) -> None:
@@ -177,11 +190,13 @@ def say_empty_maps(answer: Answer, student: str) -> None:
             parts.append(f"{many} of {counted(found[0][1].n or 0, f'{direction} map')}")
             support += [i for i, _ in found]
     if parts:
+        joint = answer.notes.options.get("protocol") == "joint"
+        beyond = "beyond what null maps show " if joint else ""
         answer.say(
-            f"Zero everywhere: {' and '.join(parts)} of {student}. Those images show no positive evidence and are left "
-            "out of shares on the object.",
+            f"Zero everywhere: {' and '.join(parts)} of {student}. Those images show no positive evidence {beyond}and "
+            "are left out of shares on the object.",
             rows=support,
-            kind="alert",
+            kind="finding" if joint else "alert",
         )
 
 
@@ -190,6 +205,20 @@ def say_undefined(answer: Answer, who: str, reasons: Mapping[str, Sequence[str]]
     for reason in dict.fromkeys(reason for found in reasons.values() for reason in found if reason):
         directions = " and ".join(direction for direction, found in reasons.items() if reason in found)
         answer.say(f"{who}, {directions}: relevance is undefined, since {reason}.", kind="alert", tone="bad")
+
+
+def at_layer(layer: str) -> str:
+    """A layer in a sentence; a name that is only a number is marked as one.
+
+    Example:
+        >>> at_layer("layer3"), at_layer("4")
+        ('at layer3', 'at layer "4"')
+    """
+    return f'at layer "{layer}"' if layer.isdigit() else f"at {layer}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _best(answer: Answer, student: str) -> tuple[int, Row]:

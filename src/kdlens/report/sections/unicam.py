@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kdlens.answer import Answer, Row
 from kdlens.report.blocks import Block, Picker, Text
 from kdlens.report.gallery import gallery_of
-from kdlens.report.layers import Line
+from kdlens.report.layers import Line, lines_of
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.sections.relevance import UNIQUE_NOTE, Panel, picked_charts, unique_lines
 from kdlens.report.setting import Setting
@@ -94,12 +94,14 @@ def _on_object(answer: Answer, setting: Setting) -> Block | None:
 
 def _by_layer(answer: Answer, setting: Setting, name: str) -> Sequence[Block]:
     students = setting.students(answer)
-    fraction = measured(answer, "unique_fraction_distilled", "unique_fraction_residual")
+    fraction = measured(answer, "unique_fraction_distilled")  # the residual one is the same number, 1 - u^2
     relevance = measured(answer, "relevance_distilled", "relevance_residual")
     axes = [axis_of(found, include=(0.0,)) for found in (fraction, relevance)]
     found = [
         [
-            Panel("Unique fraction", FRACTION_NOTE, unique_lines(only(fraction, model=student)), axes[0]),
+            Panel(
+                "Unique fraction", FRACTION_NOTE, lines_of(student, "student", only(fraction, model=student)), axes[0]
+            ),
             Panel(
                 "Relevance of what is unique, R*", UNIQUE_NOTE, unique_lines(only(relevance, model=student)), axes[1]
             ),

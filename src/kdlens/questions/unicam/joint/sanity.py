@@ -14,7 +14,7 @@ def shuffled(subject: Subject, *, seed: int) -> Subject:
     """The network with the entries of every weight tensor in random order; the original is not touched.
 
     Example:
-        >>> twin = shuffled(Subject("kd", "student", nn.Linear(4, 2), ()), seed=0)
+        >>> twin = shuffled(Subject("kd", "student", torch.nn.Linear(4, 2), ()), seed=0)
         >>> twin.name, twin.network.weight.shape
         ('kd', torch.Size([2, 4]))
 

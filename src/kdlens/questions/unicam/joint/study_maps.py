@@ -53,8 +53,9 @@ class JointMaps:
         return self.of_images(model, given, self.view.reference)
 
     def of_images(self, model: Subject, given: Subject | None, chosen: Int[Tensor, " n"]) -> Drawn:
-        """Maps of any images, without what is inside the null band."""
-        signed = above(self._signed(model, given, chosen), self.band)
+        """Maps of any images; of two networks, without what is inside the null band, which is one of differences."""
+        signed = self._signed(model, given, chosen)
+        signed = signed if given is None else above(signed, self.band)
         return Drawn(signed, signed.amax((1, 2)) <= 0, "")
 
     def whole(self, model: Subject, given: Subject | None) -> Float[Tensor, "n H W"]:
