@@ -102,7 +102,7 @@ def test_the_band_holds_what_it_says():
     null = torch.randn(40, 8, 8, generator=torch.Generator().manual_seed(1))
     band = band_of([null], "noise")
     assert (null.abs() <= band.pixel).float().mean() == pytest.approx(0.95, abs=0.01)
-    assert within(null, band).float().mean() == pytest.approx(0.95, abs=0.03)
+    assert within(null, band).float().mean() >= 0.95  # a bound that holds for new maps, too
     kept = above(null, band)
     assert torch.equal(kept[kept != 0].abs() > band.pixel, torch.ones(int((kept != 0).sum()), dtype=torch.bool))
 

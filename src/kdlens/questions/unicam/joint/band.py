@@ -1,5 +1,6 @@
 """What maps show where there is nothing to show: the null band."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 LEVEL = 0.95
+_SURE = 1.645
+"""Standard deviations of a binomial count that bound its quantile from above in 95 % of samples."""
 
 
 class Band(NamedTuple):
@@ -15,7 +18,8 @@ class Band(NamedTuple):
 
     Attributes:
         pixel: 95 % of all pixels of null maps are within it.
-        peak: 95 % of null maps are within it with all their pixels.
+        peak: 95 % of null maps are within it with all their pixels; as null maps are few, it is the upper confidence
+            limit of that quantile.
         source: what the null maps were made from, for people.
     """
 
@@ -33,7 +37,8 @@ def band_of(nulls: Sequence[Float[Tensor, "n h w"]], source: str) -> Band:
         (0.95, 1.0)
     """
     maps = torch.cat([null.abs() for null in nulls])
-    return Band(_quantile(maps), _quantile(maps.amax((1, 2))), source)
+    peaks = maps.amax((1, 2))
+    return Band(_quantile(maps), _quantile(peaks, margin=_SURE * math.sqrt(LEVEL * (1 - LEVEL) * len(peaks))), source)
 
 
 def above(maps: Float[Tensor, "n h w"], band: Band) -> Float[Tensor, "n h w"]:
@@ -62,7 +67,8 @@ def other_labels(labels: Int[Tensor, " n"], classes: int, *, seed: int) -> Int[T
     return labels[torch.where(different, order, order - 1).argmax(1)]
 
 
-def _quantile(values: Tensor) -> float:
+def _quantile(values: Tensor, *, margin: float = 0.0) -> float:
+    """The quantile, or the value so many ranks above it."""
     flat = values.flatten()
-    rank = min(len(flat), int(LEVEL * len(flat)) + 1)
+    rank = min(len(flat), int(LEVEL * len(flat) + margin) + 1)
     return float(flat.kthvalue(rank).values)  # torch.quantile refuses more than 16 million values
