@@ -45,7 +45,7 @@ def _distilled(answer: Answer, student: str) -> None:
             also = f"; also {word} relevant at {listed(others)}" if others else ""
             text = (
                 f"Distilled features of {student} are {word} relevant than the features it dropped: {numbers} at "
-                f"{row.layer} ({p_value(p)} with Holm's correction over {counted(len(differences), 'layer')}, "
+                f"{row.layer} ({_corrected_p(p, len(differences))}"
                 f"n = {counted(row.n or 0, 'image')}){also}."
             )
             answer.say(text, rows=[*rows, i, *(x[0] for x in chosen)], tone="good" if word == "more" else "bad")
@@ -54,8 +54,8 @@ def _distilled(answer: Answer, student: str) -> None:
         rows, numbers = _both(answer, student, row.layer)
         text = (
             f"At no layer do the distilled features of {student} differ for certain in relevance from the features it "
-            f"dropped; the largest difference is {numbers} at {row.layer} ({p_value(p)} with Holm's "
-            f"correction over {counted(len(differences), 'layer')}, n = {counted(row.n or 0, 'image')})."
+            f"dropped; the largest difference is {numbers} at {row.layer} "
+            f"({_corrected_p(p, len(differences))}n = {counted(row.n or 0, 'image')})."
         )
         answer.say(text, rows=[*rows, *(index for index, _ in differences)])
     _against_chance(answer, student)
@@ -96,8 +96,8 @@ def _like_the_teacher(answer: Answer, student: str) -> None:
     how = ("more like" if row.value > 0 else "less like") if p < CERTAIN else "not clearly more or less like"
     text = (
         f"{student} is {how} {teacher} than {baseline} is: FSS {correlation(mine.value, mine.low, mine.high)} against "
-        f"{correlation(other.value, other.low, other.high)} at {row.layer} ({p_value(p)} with Holm's correction over "
-        f"{counted(len(gains), 'layer')}, n = {counted(row.n or 0, 'image')})."
+        f"{correlation(other.value, other.low, other.high)} at {row.layer} "
+        f"({_corrected_p(p, len(gains))}n = {counted(row.n or 0, 'image')})."
     )
     answer.say(text, rows=[i, j, k])
 
@@ -130,6 +130,11 @@ def _without_number(answer: Answer, model: str, compared_with: str, layer: str) 
         for i, row in enumerate(answer.rows)
         if (row.model, row.compared_with, row.layer) == (model, compared_with, layer) and math.isnan(row.value)
     ]
+
+
+def _corrected_p(p: float, layers: int) -> str:
+    """The p-value and what it was corrected for; nothing where it is unknown."""
+    return "" if math.isnan(p) else f"{p_value(p)} with Holm's correction over {counted(layers, 'layer')}, "
 
 
 def _corrected(rows: Sequence[tuple[int, Row]]) -> list[float]:

@@ -71,6 +71,11 @@ class UniCAM:
             f"{len(self.degenerate)}, depends_on_batch={self.depends_on_batch}, protocol={self.protocol!r}{note})"
         )
 
+    def _repr_html_(self) -> str:
+        from kdlens.report.maps_card import maps_card  # drawing sits beside questions; only a call may reach over
+
+        return maps_card(self)
+
 
 class Sight:
     """Some images as one network sees them at one layer; what is derived from that is computed once.
