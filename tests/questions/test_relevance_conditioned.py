@@ -28,7 +28,9 @@ def told(answer, kind):
 @pytest.mark.parametrize("recipe", ["clean", "published"])
 def test_rows_equal_the_pure_functions(make_context, recipe):
     context = make_context(n=96)
-    answer = RelevanceQuestion(images=64, permutations=20, conditioned=recipe, percentile=40).answer(context)
+    answer = RelevanceQuestion(images=64, permutations=20, conditioned=recipe, percentile=40, maps="published").answer(
+        context
+    )
     indices = context.draw(64, "relevance")
     batch, (_, baseline, student) = context.batch(indices), context.subjects
     view = View(context, images=64, layer="auto", features="pooled")
@@ -61,7 +63,7 @@ def test_rows_equal_the_pure_functions(make_context, recipe):
 
 
 def test_findings_say_what_the_rows_say(make_context):
-    answer = RelevanceQuestion(images=96, permutations=50, conditioned="clean").answer(make_context())
+    answer = RelevanceQuestion(images=96, permutations=50, conditioned="clean", maps="published").answer(make_context())
     [text] = [text for text in told(answer, "finding") if text.startswith("Shown only the 50 %")]
     row = answer.select(metric="rs_distilled_conditioned", layer="layer3", seed=None)[0]
     assert f"kd has RS {row.value:.2f}".replace("0.", ".") in text
@@ -85,7 +87,7 @@ def test_nothing_of_it_without_the_option(make_context):
 def test_on_noise_the_maps_alone_make_relevance_and_the_control_finds_it_out(make_context):
     context = make_context(n=256)
     context.images = torch.rand(256, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    answer = RelevanceQuestion(images=192, permutations=200, conditioned="clean").answer(context)
+    answer = RelevanceQuestion(images=192, permutations=200, conditioned="clean", maps="published").answer(context)
     for row in answer.select(metric="rs_layer", layer="layer3", seed=None):
         assert row.p > 0.05
     [residual] = answer.select(metric="rs_residual_conditioned", layer="layer3", seed=None)
@@ -110,7 +112,7 @@ def test_a_map_whose_shape_tells_the_class_is_found_out(make_context, monkeypatc
         return type("Maps", (), {"maps": maps, "raw": maps})()
 
     monkeypatch.setattr(conditioned, "unicam_from_activations", telling)
-    answer = RelevanceQuestion(images=64, permutations=50, conditioned="clean").answer(context)
+    answer = RelevanceQuestion(images=64, permutations=50, conditioned="clean", maps="published").answer(context)
     for row in answer.select(metric="rs_mask_only", seed=None):
         assert row.value > 0.9
     leaks = [text for text in told(answer, "alert") if "maps' shape alone is not clearly less relevant" in text]
@@ -132,14 +134,16 @@ def test_maps_that_tell_nothing_by_their_shape_raise_no_alarm(make_context, monk
         return type("Maps", (), {"maps": maps, "raw": maps})()
 
     monkeypatch.setattr(conditioned, "unicam_from_activations", silent)
-    answer = RelevanceQuestion(images=64, permutations=50, conditioned="clean").answer(context)
+    answer = RelevanceQuestion(images=64, permutations=50, conditioned="clean", maps="published").answer(context)
     assert min(row.value for row in answer.select(metric="rs_distilled_conditioned", seed=None)) > 0.5
     assert max(abs(row.value) for row in answer.select(metric="rs_mask_only", seed=None)) < 0.2
     assert not any("shape alone" in text for text in told(answer, "alert"))
 
 
 def test_seeds_may_use_other_images_and_still_have_an_interval(make_context):
-    answer = RelevanceQuestion(images=96, permutations=10, conditioned="clean").answer(make_context(seeds=3))
+    answer = RelevanceQuestion(images=96, permutations=10, conditioned="clean", maps="published").answer(
+        make_context(seeds=3)
+    )
     for metric in CONDITIONED:
         rows = answer.select(metric=metric, model="kd", layer="layer3")
         assert [row.seed for row in rows] == [0, 1, 2, None]
@@ -169,7 +173,7 @@ def test_equal_networks_have_no_maps_and_no_score(make_context):
     context = make_context(n=64)
     teacher, baseline, student = context.subjects
     context.subjects = (teacher, baseline, replace(student, network=baseline.network))
-    answer = RelevanceQuestion(images=48, permutations=10, conditioned="clean").answer(context)
+    answer = RelevanceQuestion(images=48, permutations=10, conditioned="clean", maps="published").answer(context)
     for metric in CONDITIONED:
         rows = answer.select(metric=metric, seed=None)
         assert rows
@@ -181,7 +185,7 @@ def test_equal_networks_have_no_maps_and_no_score(make_context):
 def test_a_layer_without_places_is_told_and_costs_nothing_else(make_context):
     context = make_context(n=64)
     context.subjects = tuple(replace(s, layers=("layer1", "flat")) for s in context.subjects)
-    answer = RelevanceQuestion(images=48, permutations=10, conditioned="clean").answer(context)
+    answer = RelevanceQuestion(images=48, permutations=10, conditioned="clean", maps="published").answer(context)
     assert not answer.select(metric="rs_distilled_conditioned")
     assert answer.select(metric="rs_distilled", seed=None)
     [alert] = [text for text in told(answer, "alert") if text.startswith("No scores of kd on what maps keep:")]
@@ -198,7 +202,7 @@ def test_a_study_reads_changed_images(make_context):
     assert list(found) == ["layer3", "layer1"]
     for layer in found:
         assert torch.allclose(found[layer], expected[layer], atol=1e-6)
-    answer = RelevanceQuestion(images=48, permutations=5, conditioned="published").answer(bench)
+    answer = RelevanceQuestion(images=48, permutations=5, conditioned="published", maps="published").answer(bench)
     assert {row.metric for row in answer.rows} >= set(CONDITIONED)
 
 
@@ -208,3 +212,12 @@ def test_options_out_of_range_are_refused():
     for percentile in (0, -3, 101, math.nan):
         with pytest.raises(ConfigError, match="above 0 and up to 100"):
             RelevanceQuestion(percentile=percentile)
+
+
+def test_joint_maps_condition_as_well(make_context):
+    answer = RelevanceQuestion(images=64, permutations=20, conditioned="clean").answer(make_context())
+    for metric in ("rs_distilled_conditioned", "rs_residual_conditioned", "fss_conditioned", "rs_mask_only"):
+        assert answer.select(metric=metric, seed=None)
+    assert answer.notes.options["maps"] == "joint"
+    with pytest.raises(ConfigError, match='maps must be "joint" or "published"'):
+        RelevanceQuestion(maps="both")

@@ -5,14 +5,14 @@ The student is shown what its distilled UniCAM map keeps of each image, the base
 Source: Adhane et al., WACV 2025, section 3.2, eqs. 7 to 9.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from kdlens.errors import LayerShapeError, StatisticsError
+from kdlens.errors import DataError, LayerShapeError, StatisticsError
 from kdlens.questions.context import Batch, Context, Subject, Trio
 from kdlens.questions.pairing import pair_layers
 from kdlens.questions.relevance.features import FEWEST_IMAGES, Distances, layer_distances
@@ -20,6 +20,8 @@ from kdlens.questions.relevance.kept import outlines, too_few, usable
 from kdlens.questions.relevance.rows import Measured
 from kdlens.questions.relevance.scores import Plan, Score, defined, relevance_score, similarity_score
 from kdlens.questions.road import Perturbed, Recipe, road
+from kdlens.questions.unicam.joint.study_maps import JointMaps
+from kdlens.questions.unicam.joint.temperatures import Temperatures
 from kdlens.questions.unicam.maps import Scene, unicam_from_activations
 from kdlens.questions.unicam.view import View
 
@@ -34,11 +36,13 @@ class Condition:
         recipe: how what a map keeps is chosen, and what images look like afterwards.
         percentile: per cent of the pixels to keep.
         images: wanted size of UniCAM's comparison set.
+        maps: the protocol that draws the maps.
     """
 
     recipe: Recipe
     percentile: float
     images: int
+    maps: Literal["joint", "published"] = "joint"
 
 
 class Left(NamedTuple):
@@ -59,13 +63,14 @@ def measure_conditioned(
     """
     view = View(context, images=condition.images, layer="auto", features="pooled")
     batch = context.batch(indices)
+    draw = _joint(view) if condition.maps == "joint" else _published(view, condition.recipe)
     told = []
     for student in dict.fromkeys(trio.student.name for trio in context.trios()):
         trios = [trio for trio in context.trios() if trio.student.name == student]
         context.progress(f"relevance: images conditioned on the maps of {student} and {trios[0].baseline.name}")
         try:
-            pairs = [_perturbed(view, trio, indices, batch, condition) for trio in trios]
-        except (LayerShapeError, StatisticsError) as error:
+            pairs = [_perturbed(draw, trio, indices, batch, condition, context.seed) for trio in trios]
+        except (LayerShapeError, StatisticsError, DataError) as error:
             told.append(Left(student, (), len(indices), str(error)))
             continue
         used = [usable(distilled.empty | residual.empty, condition.recipe) for distilled, residual in pairs]
@@ -75,20 +80,39 @@ def measure_conditioned(
     return told
 
 
+Draw = Callable[[Trio, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Distilled and residual maps of a student and its baseline for images by index, with their labels."""
+
+
+def _joint(view: View) -> Draw:
+    maps = JointMaps(view, "gradients", Temperatures(view.context))
+
+    def draw(trio: Trio, indices: Tensor, _labels: Tensor) -> tuple[Tensor, Tensor]:
+        signed = maps.of_images(trio.student, trio.baseline, indices).signed
+        return signed, -signed
+
+    return draw
+
+
+def _published(view: View, recipe: Recipe) -> Draw:
+    def draw(trio: Trio, indices: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        scene = Scene(view.sight(trio.student, indices), view.sight(trio.baseline, indices), labels)
+        reference = view.scene(trio.student, trio.baseline)
+        both = ((scene, reference), (scene.swapped(), reference.swapped()))
+        found = [unicam_from_activations(images, size=view.size, reference=compared) for images, compared in both]
+        first, second = (cam.maps if recipe == "published" else cam.raw for cam in found)
+        return first, second
+
+    return draw
+
+
 def _perturbed(
-    view: View, trio: Trio, indices: Tensor, batch: Batch, condition: Condition
+    draw: Draw, trio: Trio, indices: Tensor, batch: Batch, condition: Condition, seed: int
 ) -> tuple[Perturbed, Perturbed]:
     """What the distilled map keeps, and what the residual map keeps."""
-    student, baseline = view.sight(trio.student, indices), view.sight(trio.baseline, indices)
-    scene, reference = Scene(student, baseline, batch.labels), view.scene(trio.student, trio.baseline)
-
-    def kept(images: Scene, compared: Scene) -> Perturbed:
-        cam = unicam_from_activations(images, size=view.size, reference=compared)
-        maps = cam.maps if condition.recipe == "published" else cam.raw
-        seed = view.context.seed
-        return road(batch.images, maps, percentile=condition.percentile, recipe=condition.recipe, seed=seed)
-
-    return kept(scene, reference), kept(scene.swapped(), reference.swapped())
+    options: dict[str, Any] = {"percentile": condition.percentile, "recipe": condition.recipe, "seed": seed}
+    distilled, residual = draw(trio, indices, batch.labels)
+    return road(batch.images, distilled, **options), road(batch.images, residual, **options)
 
 
 @dataclass(frozen=True)

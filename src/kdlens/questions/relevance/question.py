@@ -36,6 +36,7 @@ class RelevanceQuestion:
         conditioned: `"clean"` or `"published"` adds scores on images of which only what the UniCAM maps call important
             is kept, see `kdlens.questions.road`; `"none"` leaves them out.
         percentile: per cent of the pixels kept there.
+        maps: the protocol of those maps, `"joint"` or `"published"`; see `kdlens.unicam`.
     """
 
     name: ClassVar[str] = "relevance"
@@ -49,6 +50,7 @@ class RelevanceQuestion:
     permutations: int = 500
     conditioned: Literal["none", "clean", "published"] = "none"
     percentile: float = 50.0
+    maps: Literal["joint", "published"] = "joint"
 
     def __post_init__(self) -> None:
         if self.statistic not in ("unbiased", "published"):
@@ -57,6 +59,8 @@ class RelevanceQuestion:
             raise ConfigError(f"distance statistics need at least 4 images, got images={self.images}")
         if self.conditioned not in ("none", "clean", "published"):
             raise ConfigError(f'conditioned must be "none", "clean" or "published", not "{self.conditioned}"')
+        if self.maps not in ("joint", "published"):
+            raise ConfigError(f'maps must be "joint" or "published", not "{self.maps}"')
         if not 0 < self.percentile <= 100:
             raise ConfigError(f"percentile is the share of pixels kept, above 0 and up to 100, got {self.percentile}")
         Plan(self.aggregate, self.mini_batch, permutations=self.permutations)  # refuses what is out of range
@@ -88,7 +92,7 @@ class RelevanceQuestion:
         self, context: Context, measured: Measured, indices: Tensor, targets: Distances, plan: Plan
     ) -> list[Left]:
         recipe: Recipe = "published" if self.conditioned == "published" else "clean"
-        condition = Condition(recipe, self.percentile, self.images)
+        condition = Condition(recipe, self.percentile, self.images, self.maps)
         return measure_conditioned(context, condition, measured, indices, targets, plan)
 
 
