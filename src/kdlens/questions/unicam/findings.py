@@ -126,6 +126,9 @@ def say_shares(answer: Answer, student: str) -> None:
     gains = [(i, row) for i, row in found if row.model == student and row.seed is None]
     if not gains:
         return
+    for i, row in enumerate(answer.rows):
+        if row.metric == "share_on_object_distilled" and row.model == student and row.seed is None:
+            _say_distilled_share(answer, i, row)
     at, gain = gains[0]
     own_at, own = _find(answer, "share_on_object_student", student, gain.layer)
     others = [
@@ -144,9 +147,6 @@ def say_shares(answer: Answer, student: str) -> None:
         f"points{_percents(gain)}, {counted(gain.n or 0, 'image')})."
     )
     answer.say(text, rows=[own_at, others[0][0], at], tone=tone)  # type: ignore[arg-type]
-    for i, row in enumerate(answer.rows):
-        if row.metric == "share_on_object_distilled" and row.model == student and row.seed is None:
-            _say_distilled_share(answer, i, row)
 
 
 def _say_distilled_share(answer: Answer, i: int, row: Row) -> None:

@@ -110,9 +110,9 @@ class UniCAMQuestion:
 
     def _say(self, answer: Answer, students: Sequence[Trio], view: View) -> None:
         for trio in students:
-            say_knowledge(answer, trio.student.name)
-            say_checks(answer, trio.student.name)
             say_shares(answer, trio.student.name)
+            say_checks(answer, trio.student.name)
+            say_knowledge(answer, trio.student.name)
             say_empty_maps(answer, trio.student.name)
         say_alerts(answer, classes=len(view.context.class_names), images=len(view.reference))
 
