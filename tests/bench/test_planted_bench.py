@@ -191,3 +191,16 @@ def test_the_command_knows_its_names(run):
     assert 'did you mean "columns"' in run("bench", "planted", "--world", "colunms", code=2)
     assert "gradcam" in run("methods")
     assert "planted" in run("bench", code=2)
+
+
+@pytest.mark.parametrize("world", ["scattered", "scenes"])
+def test_joint_maps_lie_on_what_was_taught_and_published_ones_do_not(world):
+    """Far from the figures of the docs, so that chance cannot fail it, and out of reach of the published protocol."""
+    lines = {
+        (line.direction, line.method): line for line in run_planted([world], ["joint", "published"], images=24).lines
+    }
+    for direction in ("distilled", "residual"):
+        joint, published = lines[direction, "joint"], lines[direction, "published"]
+        assert joint.right > 0.6
+        assert joint.right > published.right + 0.3
+        assert joint.shared < 0.3
