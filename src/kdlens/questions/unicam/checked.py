@@ -9,11 +9,11 @@ from torch import Tensor
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Trio
+from kdlens.questions.rows import with_interval
 from kdlens.questions.unicam.joint.causal import ORDERS, SHARES, Curves, causal_curves
 from kdlens.questions.unicam.joint.sanity import likeness_when_forgotten
 from kdlens.questions.unicam.joint.study_maps import JointMaps
 from kdlens.questions.unicam.joint.temperatures import Temperatures
-from kdlens.questions.unicam.rows import with_interval
 from kdlens.questions.unicam.study_maps import StudyMaps
 from kdlens.questions.unicam.view import View
 from kdlens.stats.paired import crossed_mean

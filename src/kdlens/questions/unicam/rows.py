@@ -9,6 +9,7 @@ import torch
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Trio
 from kdlens.questions.pairing import pair_layers
+from kdlens.questions.rows import with_interval
 from kdlens.questions.unicam.statistics import UniqueKnowledge, unique_knowledge
 from kdlens.questions.unicam.view import View
 from kdlens.stats.paired import in_quadrature
@@ -119,11 +120,6 @@ def join(intervals: Sequence[Interval], *, least: float, most: float = 1.0) -> I
     if math.isnan(joined.low):
         return joined
     return replace(joined, low=max(least, joined.low), high=min(most, joined.high))
-
-
-def with_interval(base: Row, interval: Interval) -> Row:
-    """The row with an interval's numbers; unknown ends are left empty."""
-    return replace(base, value=interval.value, low=_known(interval.low), high=_known(interval.high), n=interval.n)
 
 
 def _known(value: float) -> float | None:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.context import Trio
+from kdlens.questions.rows import with_interval
 from kdlens.questions.unicam.cam import energy_share
-from kdlens.questions.unicam.rows import DIRECTIONS, join, with_interval
+from kdlens.questions.unicam.rows import DIRECTIONS, join
 from kdlens.questions.unicam.study_maps import Drawn, StudyMaps
 from kdlens.questions.unicam.view import View
 from kdlens.stats.resampling import Interval, bootstrap_mean
