@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from kdlens.models.device import device_of
@@ -13,8 +14,14 @@ from kdlens.questions.unicam.maps import Scene, Sight, score_scene
 from kdlens.questions.unicam.score import FEWEST
 
 if TYPE_CHECKING:
-    from kdlens.questions.unicam.joint.protocol import Compared
     from kdlens.questions.unicam.protocols import Request
+
+
+class Compared(NamedTuple):
+    """The comparison set: images and labels."""
+
+    images: Float[Tensor, "m c h w"]
+    labels: Int[Tensor, " m"]
 
 
 class Knowledge(NamedTuple):
@@ -27,7 +34,7 @@ class Knowledge(NamedTuple):
     reason: str
 
 
-def knowledge_of(request: "Request", compared: "Compared") -> Knowledge:
+def knowledge_of(request: "Request", compared: Compared) -> Knowledge:
     """R* and unique fraction on the comparison set, at the layer asked for or where the residual is most relevant."""
     pairs = _pairs(request, compared.images[:1])
     reader = Reader(request.features, request.reshape, request.batch_size)

@@ -1,9 +1,9 @@
 """`kdlens.unicam(..., protocol="joint")`: one pair of networks and a batch of images."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from kdlens.memory import in_portions, portion_size
@@ -12,7 +12,7 @@ from kdlens.models.taps import record
 from kdlens.questions.unicam.joint.band import Band, other_labels
 from kdlens.questions.unicam.joint.evidence import check_labels, cross_fitted, fit_temperature
 from kdlens.questions.unicam.joint.forms import Form, effects_of, form_of
-from kdlens.questions.unicam.joint.knowledge import knowledge_of
+from kdlens.questions.unicam.joint.knowledge import Compared, knowledge_of
 from kdlens.questions.unicam.joint.pair import Traced, confidence, null_band, scale_of, shown, signed_maps
 from kdlens.questions.unicam.maps import UniCAM
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 BAND_IMAGES = 32
 """Images of the comparison set that band and scale are read off."""
-
-
-class Compared(NamedTuple):
-    """The comparison set: images, labels, and what a network says of them."""
-
-    images: Float[Tensor, "m c h w"]
-    labels: Int[Tensor, " m"]
 
 
 def joint(request: "Request") -> UniCAM:
