@@ -336,3 +336,13 @@ def test_directions_are_compared_half_by_half(many):
         )
         assert row.value == pytest.approx(distilled.value - residual.value, abs=1e-9)
         assert row.low < row.value < row.high
+
+
+def test_the_layer_is_chosen_on_halves_of_the_images(many):
+    rows = many.select(metric="layer_chosen", model="kd")
+    assert [row.layer for row in rows] == ["layer1", "layer2", "layer3"]
+    assert sum(row.value for row in rows) == pytest.approx(100)
+    best = max(rows, key=lambda row: row.value).layer
+    assert any(f"The layer to look at is {best}" in f.text for f in many.findings)
+    said = next(f for f in many.findings if "kd" in f.text and "geometry is its own" in f.text)
+    assert many.rows[said.rows[0]].layer == best or many.rows[said.rows[1]].layer == best

@@ -53,6 +53,7 @@ METRICS = {
     "rs_residual_conditioned": "RS of what residual maps keep",
     "fss_conditioned": "FSS on what the maps keep",
     "rs_mask_only": "RS of the maps' shape alone",
+    "layer_chosen": "Halves that choose the layer",
     "lead": "Student's lead in evidence",
     "deletion_distilled": "Lead lost, distilled region deleted",
     "deletion_residual": "Lead lost, residual region deleted",

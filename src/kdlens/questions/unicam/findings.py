@@ -43,6 +43,21 @@ def say_knowledge(answer: Answer, student: str) -> None:
         text = f"At no layer is {beyond} about the labels beyond chance (largest {evidence}); {share}."
         answer.say(text, rows=[index, unique_at])
     _say_directions(answer, student, index, best)
+    _say_layer(answer, student)
+
+
+def _say_layer(answer: Answer, student: str) -> None:
+    """Which layer to look at, and how sure that is."""
+    rows = [(i, row) for i, row in enumerate(answer.rows) if row.metric == "layer_chosen" and row.model == student]
+    if len(rows) < 2:
+        return
+    _, best = max(rows, key=lambda pair: pair[1].value)
+    text = (
+        f"The layer to look at is {best.layer}: there the distilled features of {student} are the most relevant in "
+        f"{number(best.value)} % of random halves of the images (chance {number(best.chance or 0)} %, "
+        f"{counted(best.n or 0, 'image')})."
+    )
+    answer.say(text, rows=[i for i, _ in rows])
 
 
 def _say_directions(answer: Answer, student: str, index: int, distilled: Row) -> None:
@@ -222,7 +237,10 @@ def _capital(text: str) -> str:
 
 
 def _best(answer: Answer, student: str) -> tuple[int, Row]:
-    """The layer with the most relevant distilled features, over seeds; an undefined one only if all are."""
+    """The layer whose distilled features are most relevant in most halves of the images; without halves, in all."""
+    chosen = answer.select(metric="layer_chosen", model=student)
+    if chosen:
+        return _find(answer, "relevance_distilled", student, max(chosen, key=lambda row: row.value).layer)
     rows = [
         (i, row)
         for i, row in enumerate(answer.rows)

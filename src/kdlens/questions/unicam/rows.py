@@ -66,6 +66,20 @@ def add_knowledge(answer: Answer, found: Sequence[Found]) -> None:
             _add(answer, _base(by_layer[layer][0][0], layer, direction, None), number, corrected)
     for layer in layers:
         _add_difference(answer, [one for one in found if one.layer == layer])
+    _add_choice(answer, found, layers)
+
+
+def _add_choice(answer: Answer, found: Sequence[Found], layers: Sequence[str]) -> None:
+    """How often each layer is the one with the most relevant distilled features, over random halves of the images."""
+    halves = [[one.distilled.halves for one in found if one.layer == layer] for layer in layers]
+    if any(not len(draws) for of_layer in halves for draws in of_layer):
+        return
+    relevance = torch.stack([torch.stack(of_layer).mean(0) for of_layer in halves])  # (layers, draws), means over seeds
+    chosen = relevance.nan_to_num(-torch.inf).argmax(0)
+    for place, layer in enumerate(layers):
+        share = 100 * (chosen == place).double().mean().item()
+        base = _base(found[0], layer, "layer_chosen", None)
+        answer.add(replace(base, value=share, chance=100 / len(layers), n=found[0].distilled.relevance.n, unit="%"))
 
 
 def _add_difference(answer: Answer, seeds: Sequence[Found]) -> None:
