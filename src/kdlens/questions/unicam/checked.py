@@ -12,7 +12,6 @@ from kdlens.questions.context import Trio
 from kdlens.questions.rows import with_interval
 from kdlens.questions.unicam.joint.causal import ORDERS, SHARES, Curves, causal_curves
 from kdlens.questions.unicam.joint.sanity import likeness_when_forgotten
-from kdlens.questions.unicam.joint.study_maps import JointMaps
 from kdlens.questions.unicam.joint.temperatures import Temperatures
 from kdlens.questions.unicam.study_maps import StudyMaps
 from kdlens.questions.unicam.view import View
@@ -40,8 +39,8 @@ class Checks:
         name = trio.student.name
         self._curves.setdefault(name, []).append(causal_curves(self.view, self.maps, self.temperatures, trio))
         base = Row("", 0.0, model=name, compared_with=trio.baseline.name, seed=trio.student.seed)
-        if isinstance(self.maps, JointMaps):
-            inside = self.maps.in_band(trio)
+        inside = self.maps.in_band(trio)
+        if inside is not None:
             answer.add(
                 replace(base, metric="maps_in_null_band", value=float(inside.sum()), n=len(inside), unit="images")
             )

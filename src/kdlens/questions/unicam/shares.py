@@ -28,10 +28,8 @@ class Shares:
     def add_trio(self, answer: Answer, trio: Trio) -> None:
         """Maps of one student, its baseline, the teacher, and of both directions."""
         student, baseline = trio.student, trio.baseline
-        plain = {s: self.maps.of_reference(s, None) for s in (trio.teacher, baseline, student) if s is not None}
-        for role, subject in (("teacher", trio.teacher), ("baseline", baseline), ("student", student)):
-            if subject is not None:
-                self._share(role, Row("", 0.0, model=subject.name, seed=subject.seed), plain[subject])
+        if self.masks is not None:
+            self._plain(trio)
         base = Row("", 0.0, model=student.name, compared_with=baseline.name, seed=student.seed)
         for direction, (model, given) in zip(DIRECTIONS, ((student, baseline), (baseline, student)), strict=True):
             result = self.maps.of_reference(model, given)
@@ -39,7 +37,16 @@ class Shares:
             metric = "degenerate_maps" if direction == "distilled" else "degenerate_maps_residual"
             answer.add(replace(base, metric=metric, value=float(empty), layer=result.layer, n=n, unit="images"))
             self._share(direction, base, result)
-        self._gain(base, plain[student], plain[baseline])
+
+    def _plain(self, trio: Trio) -> None:
+        """Every network's own maps, and how much more of the student's than of the baseline's lies on the object."""
+        student, baseline = trio.student, trio.baseline
+        own = {s: self.maps.of_reference(s, None) for s in (trio.teacher, baseline, student) if s is not None}
+        for subject, drawn in own.items():
+            self._share(subject.role, Row("", 0.0, model=subject.name, seed=subject.seed), drawn)
+        base = Row("", 0.0, model=student.name, compared_with=baseline.name, seed=student.seed)
+        row = replace(base, metric="share_on_object_gain", layer=own[student].layer)
+        self._keep(row, self._of(own[student]) - self._of(own[baseline]))
 
     def finish(self, answer: Answer) -> None:
         """Add the rows: per seed, and over seeds."""
@@ -60,12 +67,6 @@ class Shares:
         if self.masks is None:
             return
         self._keep(replace(base, metric=f"share_on_object_{role}", layer=result.layer), self._of(result))
-
-    def _gain(self, base: Row, student: Drawn, baseline: Drawn) -> None:
-        if self.masks is None:
-            return
-        row = replace(base, metric="share_on_object_gain", layer=student.layer)
-        self._keep(row, self._of(student) - self._of(baseline))
 
     def _keep(self, row: Row, values: Tensor) -> None:
         """Keep the mean over the images where it is defined; a network seen in several trios counts once."""

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kdlens.questions.context import Subject
+from kdlens.questions.context import Subject, Trio
 from kdlens.questions.unicam.maps import Scene, Sight, unicam_from_activations
 from kdlens.questions.unicam.view import View
 
@@ -39,6 +39,10 @@ class StudyMaps(Protocol):
         """Signed maps of the comparison set from which nothing has been cut, to put pixels in order."""
         ...
 
+    def in_band(self, trio: Trio) -> Bool[Tensor, " n"] | None:
+        """Which images of the comparison set show no more than null maps do; None where the protocol has no null."""
+        ...
+
 
 class PublishedMaps:
     """Maps of the published protocol.
@@ -63,6 +67,9 @@ class PublishedMaps:
     def whole(self, model: Subject, given: Subject | None) -> Float[Tensor, "n H W"]:
         """The signed maps as they are."""
         return self.of_reference(model, given).signed
+
+    def in_band(self, trio: Trio) -> None:
+        """The published protocol has no null."""
 
     def _sight(self, subject: Subject, chosen: Tensor) -> Sight:
         key = (subject, chosen.numpy().tobytes())

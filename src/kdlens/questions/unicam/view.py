@@ -43,6 +43,7 @@ class View:
         self.labels = context.labels[self.reference]
         self.compared = at_most(MOST_COMPARED, self.labels)
         self._seen: dict[Subject, Seen] = {}
+        self._batch: Batch | None = None
 
     @property
     def label_vectors(self) -> Tensor:
@@ -50,8 +51,10 @@ class View:
         return label_vectors(self.labels[self.compared])[0]
 
     def batch(self) -> Batch:
-        """The comparison set itself."""
-        return self.context.batch(self.reference)
+        """The comparison set itself, read once."""
+        if self._batch is None:
+            self._batch = self.context.batch(self.reference)
+        return self._batch
 
     def seen(self, subject: Subject) -> Seen:
         """The comparison set as `subject` sees it."""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kdlens.memory import in_portions, portion_size
@@ -37,6 +37,7 @@ class _Joint:
         self.size = (request.images.shape[2], request.images.shape[3])
         self.compared = Compared(*(request.reference or (request.images, request.labels)))
         self._logits: dict[nn.Module, Tensor] = {}
+        self._temperatures: dict[nn.Module, Tensor] = {}
         for labels in (request.labels, self.compared.labels):
             for network in (request.model, *([request.given] if request.given else [])):
                 check_labels(labels, self.logits(network).shape[1])
@@ -72,10 +73,10 @@ class _Joint:
         """The images as a network speaks of them; temperatures never come from the image itself."""
         request = self.request
         effects = effects_of(self.form, network, request.images, request.labels, request.batch_size)
-        logits = self.logits(network)
         if request.reference is None:
-            return Traced(effects, cross_fitted(logits, self.compared.labels))
-        return Traced(effects, torch.full((len(request.images),), fit_temperature(logits, self.compared.labels)))
+            return Traced(effects, self.temperatures(network))
+        fitted = fit_temperature(self.logits(network), self.compared.labels)
+        return Traced(effects, torch.full((len(request.images),), fitted))
 
     def band_and_scale(self, signed: Tensor) -> tuple[Band, float]:
         """The null band and the common scale, from part of the comparison set, so that no image changes another's."""
@@ -83,9 +84,8 @@ class _Joint:
         images, labels = self.compared.images[chosen], self.compared.labels[chosen]
 
         def traced(network: nn.Module, labels: Tensor) -> Traced:
-            logits = self.logits(network)
             effects = effects_of(self.form, network, images, labels, request.batch_size)
-            return Traced(effects, cross_fitted(logits, self.compared.labels)[chosen])
+            return Traced(effects, self.temperatures(network)[chosen])
 
         if request.null:
             pairs: list[tuple[Traced, Traced | None]] = [
@@ -107,6 +107,12 @@ class _Joint:
         networks = [self.request.model, *([self.request.given] if self.request.given else [])]
         logits = [self.logits(network) for network in networks]
         return confidence(self.form, own, other, self.size, logits, self.compared.labels, seed=self.request.seed)
+
+    def temperatures(self, network: nn.Module) -> Float[Tensor, " m"]:
+        """A network's temperature for every image of the comparison set, fitted without it."""
+        if network not in self._temperatures:
+            self._temperatures[network] = cross_fitted(self.logits(network), self.compared.labels)
+        return self._temperatures[network]
 
     def logits(self, network: nn.Module) -> Tensor:
         """A network's logits on the comparison set, float32 on the CPU."""

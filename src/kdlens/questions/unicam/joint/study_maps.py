@@ -19,8 +19,8 @@ from kdlens.questions.unicam.view import View
 class JointMaps:
     """Maps of the joint protocol; see `kdlens.questions.unicam.study_maps.StudyMaps`.
 
-    The null band is read off the comparison set: off the
-    baselines of different seeds where there are several, else off labels of other images.
+    The null band is read off the comparison set: off the baselines of different seeds where there are several, else off
+    labels of other images.
 
     Args:
         view: the study through UniCAM's eyes.
@@ -67,7 +67,7 @@ class JointMaps:
         other = self.traced(given, chosen, labels) if given else None
         return signed_maps(self.form, self.traced(model, chosen, labels), other, self.view.size)
 
-    def in_band(self, trio: Trio) -> Bool[Tensor, " n"]:
+    def in_band(self, trio: Trio) -> Bool[Tensor, " n"] | None:
         """Which images of the comparison set show no more than null maps do."""
         return within(self.whole(trio.student, trio.baseline), self.band)
 
