@@ -65,6 +65,8 @@ METRICS = {
     "insertion_difference": "Lead won, distilled minus residual",
     "maps_in_null_band": "Maps within the null band",
     "map_likeness_shuffled": "Likeness of maps to shuffled weights",
+    "map_likeness_cascade": "Likeness of maps, weights shuffled from the head",
+    "map_rank_likeness_cascade": "Likeness of maps by rank of strength, weights shuffled from the head",
 }
 RESERVED = {"content", "verdict", "alerts", "models", "data", "methods", "making"}
 """Anchors of the page itself."""

@@ -1,5 +1,6 @@
 """Rows of the checks of the maps: deletion and insertion, the null band, shuffled weights."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,12 +12,15 @@ from kdlens.answer import Answer, Row
 from kdlens.questions.context import Trio
 from kdlens.questions.rows import with_interval
 from kdlens.questions.unicam.joint.causal import ORDERS, SHARES, Curves, causal_curves
-from kdlens.questions.unicam.joint.sanity import likeness_when_forgotten
+from kdlens.questions.unicam.joint.sanity import by_chance, cascade
 from kdlens.questions.unicam.joint.temperatures import Temperatures
 from kdlens.questions.unicam.study_maps import StudyMaps
 from kdlens.questions.unicam.view import View
 from kdlens.stats.paired import crossed_mean
 from kdlens.stats.resampling import Interval, bootstrap_mean
+
+LIKENESS = {"map_likeness_cascade": "signed", "map_rank_likeness_cascade": "strength"}
+"""Measures of how like maps stay while weights are shuffled, and the fields of a `Step`."""
 
 
 @dataclass
@@ -45,11 +49,25 @@ class Checks:
                 replace(base, metric="maps_in_null_band", value=float(inside.sum()), n=len(inside), unit="images")
             )
         if len(self._curves[name]) == 1:
-            alike = likeness_when_forgotten(self.maps, trio.student, seed=self.view.context.seed)
-            defined = alike[alike.isfinite()]
-            if len(defined):
-                interval = bootstrap_mean(defined, seed=self.view.context.seed)
-                answer.add(with_interval(replace(base, metric="map_likeness_shuffled", chance=0.0), interval))
+            self._shuffle(answer, trio, base)
+
+    def _shuffle(self, answer: Answer, trio: Trio, base: Row) -> None:
+        """Likeness to the maps of shuffled weights, step by step from the head, and of all weights."""
+        chance = by_chance(self.maps, trio.student)
+        example, seed = self.view.batch().images[:1], self.view.context.seed
+        steps = list(cascade(self.maps, trio.student, example=example, seed=seed))
+        for step in steps:
+            for metric, kind in LIKENESS.items():
+                known = replace(base, metric=metric, layer=step.stage, chance=_mean(getattr(chance, kind)))
+                self._add_likeness(answer, known, getattr(step, kind))
+        if steps:
+            self._add_likeness(answer, replace(base, metric="map_likeness_shuffled", chance=0.0), steps[-1].signed)
+
+    def _add_likeness(self, answer: Answer, base: Row, alike: Tensor) -> None:
+        """A row, unless every map is constant."""
+        defined = alike[alike.isfinite()]
+        if len(defined):
+            answer.add(with_interval(base, bootstrap_mean(defined, seed=self.view.context.seed)))
 
     def finish(self, answer: Answer, students: Sequence[Trio]) -> dict[str, np.ndarray]:
         """Add the rows over seeds, and return the curves for the report.
@@ -83,3 +101,9 @@ class Checks:
         """`(shares, 3)` mean and interval at every share, from `(seeds, shares, n)`."""
         intervals = [self._interval(values[:, place]) for place in range(values.shape[1])]
         return np.array([[i.value, i.low, i.high] for i in intervals], dtype=np.float64)
+
+
+def _mean(alike: Tensor) -> float | None:
+    """Mean over images; None where it is undefined for all."""
+    mean = alike[alike.isfinite()].double().mean().item()
+    return None if math.isnan(mean) else mean

@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.phrases import correlation, counted, number, p_value, span
+from kdlens.questions.unicam.cascade_findings import say_cascade, say_shuffled
 
 SIGNIFICANT = 0.05
 HARDLY_UNIQUE = 0.01
 FEW_IMAGES = 32
 ALL_IN_BAND = 0.95
-TOO_ALIKE = 0.5
-"""Correlation of the maps with those of shuffled weights above which they do not show what was learned."""
 
 
 def say_knowledge(answer: Answer, student: str) -> None:
@@ -101,7 +100,8 @@ def say_checks(answer: Answer, student: str) -> None:
         text = f"The maps of {student} fail the causal check: blurring what they call distilled costs it {costs}."
         answer.say(text, rows=[at, i, j, k], tone="bad")
     _say_null(answer, student)
-    _say_shuffled(answer, student)
+    say_cascade(answer, student)
+    say_shuffled(answer, student)
 
 
 def _say_null(answer: Answer, student: str) -> None:
@@ -117,17 +117,6 @@ def _say_null(answer: Answer, student: str) -> None:
             f"n = {counted(n, 'map')})."
         )
         answer.say(text, rows=[i for i, _ in rows])
-
-
-def _say_shuffled(answer: Answer, student: str) -> None:
-    found = [(i, r) for i, r in enumerate(answer.rows) if r.metric == "map_likeness_shuffled" and r.model == student]
-    for i, row in found:
-        if row.value > TOO_ALIKE:
-            text = (
-                f"The maps of {student} hardly depend on what it learned: with shuffled weights they correlate at "
-                f"{correlation(row.value, row.low, row.high)} with the real ones. They may show edges of the image."
-            )
-            answer.say(text, rows=[i], kind="alert", tone="bad")
 
 
 def _of(answer: Answer, metric: str, student: str) -> tuple[int, Row]:

@@ -29,7 +29,9 @@ _CHECKS = (
     " Check: pixels are blurred away in the order of the distilled map, of the residual map and of chance, or put "
     "back into the blurred image in that order, and both networks run again; the lead is the student's evidence less "
     "the baseline's. The likeness to shuffled weights is the correlation of the student's own maps with those it has "
-    "when its weights are in random order."
+    "when its weights are in random order: those after its last layer, then those of the last stage as well, and so on "
+    "to all; of the signed maps, and by rank of how strong they are whatever their sign. Chance there is the likeness "
+    "of the real maps of different images."
 )
 _LIMITS = (
     "A high R* with a unique fraction near 0 is about next to nothing. p speaks of these networks, the interval over "

@@ -39,6 +39,10 @@ class StudyMaps(Protocol):
         """Signed maps of the comparison set from which nothing has been cut, to put pixels in order."""
         ...
 
+    def own(self, model: Subject) -> Float[Tensor, "n H W"]:
+        """`whole` of one network alone, each map up to a positive factor, for a network that is looked at once."""
+        ...
+
     def in_band(self, trio: Trio) -> Bool[Tensor, " n"] | None:
         """Which images of the comparison set show no more than null maps do; None where the protocol has no null."""
         ...
@@ -67,6 +71,10 @@ class PublishedMaps:
     def whole(self, model: Subject, given: Subject | None) -> Float[Tensor, "n H W"]:
         """The signed maps as they are."""
         return self.of_reference(model, given).signed
+
+    def own(self, model: Subject) -> Float[Tensor, "n H W"]:
+        """The same of one network; its features are not kept."""
+        return self._drawn(Scene(self.view.sight(model, self.view.reference), None, self.view.labels), None).signed
 
     def in_band(self, trio: Trio) -> None:
         """The published protocol has no null."""

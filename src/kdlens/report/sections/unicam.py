@@ -23,6 +23,14 @@ _CURVES = {
         "Nats of lead that so much of the image brings to the blurred one, in the order of each map.",
     ),
 }
+_FORGETTING = {
+    "map_likeness_cascade": ("signed", "student"),
+    "map_rank_likeness_cascade": ("strength, by rank", "other"),
+}
+_FORGETTING_NOTE = (
+    "Correlation of the student's own maps with those it has when its weights are shuffled, from the head (left) to "
+    "the input, where all are. Dashes: real maps of different images."
+)
 _HALVES = ("teacher", "student", "distilled", "residual", "baseline")
 
 
@@ -37,29 +45,48 @@ def unicam_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
         students = gallery.students
         blocks.append(Picker(name=f"{anchor}-gallery", students=students, blocks=(gallery,), everyone=False))
     on_object = _on_object(answer, setting)
-    checked = _causal(answer, setting, f"{anchor}-check")
+    checked = _checked(answer, setting, f"{anchor}-check")
     return [*blocks, *checked, *((on_object,) if on_object else ()), *_by_layer(answer, setting, f"{anchor}-student")]
 
 
-def _causal(answer: Answer, setting: Setting, name: str) -> Sequence[Block]:
+def _checked(answer: Answer, setting: Setting, name: str) -> Sequence[Block]:
+    """What the checks of the maps found, student by student."""
+    students = setting.students(answer)
+    forgotten = _forgetting(answer, students)
+    both = [[*curves, *cascade] for curves, cascade in zip(_causal(answer, students), forgotten, strict=True)]
+    return picked_charts(name, students, both)
+
+
+def _causal(answer: Answer, students: Sequence[str]) -> list[list[Panel]]:
     """Deletion and insertion curves of every student."""
     shares = answer.arrays.get("curve.shares")
-    students = [s for s in setting.students(answer) if f"curve.deletion.distilled.{s}" in answer.arrays]
-    if shares is None or not students:
-        return ()
+    if shares is None:
+        return [[] for _ in students]
     at = [f"{100 * share:.3g} %" for share in shares]
     lines = {way: [_curves(answer, way, student, at) for student in students] for way in _CURVES}
     axes = {way: axis_of([p for of in found for line in of for p in line.points]) for way, found in lines.items()}
-    panels = [
+    return [
         [Panel(title, note, lines[way][place], axes[way]) for way, (title, note) in _CURVES.items()]
         for place in range(len(students))
     ]
-    return picked_charts(name, students, panels)
+
+
+def _forgetting(answer: Answer, students: Sequence[str]) -> list[list[Panel]]:
+    """How like the maps of every student stay while it forgets what it learned."""
+    found = measured(answer, *_FORGETTING)
+    axis = axis_of(found, include=(0.0, 1.0))
+    panels = []
+    for student in students:
+        lines = [Line(name, css, only(found, model=student, metric=m)) for m, (name, css) in _FORGETTING.items()]
+        panels.append([Panel("Sanity check: shuffled weights", _FORGETTING_NOTE, lines, axis)])
+    return panels
 
 
 def _curves(answer: Answer, way: str, student: str, at: Sequence[str]) -> list[Line]:
     """One line an order; the places of a line are shares of the image."""
-    found = []
+    found: list[Line] = []
+    if f"curve.{way}.distilled.{student}" not in answer.arrays:
+        return found
     for order, css in (("distilled", "distilled"), ("residual", "residual"), ("random", "other")):
         values = answer.arrays[f"curve.{way}.{order}.{student}"]
         points = [

@@ -62,6 +62,11 @@ class JointMaps:
         """Signed maps of the comparison set with what is inside the band."""
         return self._signed(model, given, self.view.reference)
 
+    def own(self, model: Subject) -> Float[Tensor, "n H W"]:
+        """Maps of one network's logits: no temperature is fitted, which needs all images, and nothing is kept."""
+        effects = self._effects(model, self.view.batch().images, self.view.labels)
+        return self.form.draw(effects, self.view.size)
+
     def _signed(self, model: Subject, given: Subject | None, chosen: Int[Tensor, " n"]) -> Float[Tensor, "n H W"]:
         labels = self.view.context.labels[chosen]
         other = self.traced(given, chosen, labels) if given else None
