@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kdlens.models.taps import Recorder as Recorder
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
+    from kdlens.questions.knowledge.points import knowledge_points as knowledge_points
     from kdlens.questions.relevance.relevance import feature_similarity as feature_similarity
     from kdlens.questions.relevance.relevance import relevance as relevance
     from kdlens.questions.unicam.unicam import unicam as unicam
@@ -38,6 +39,7 @@ _PUBLIC = {
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
     "feature_similarity": "kdlens.questions.relevance.relevance",
+    "knowledge_points": "kdlens.questions.knowledge.points",
     "load_dataset": "kdlens.data",
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",

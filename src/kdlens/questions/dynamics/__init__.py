@@ -1,0 +1,1 @@
+"""When did it learn what it knows, and by how straight a path?"""

@@ -1,0 +1,1 @@
+"""How much does it know, on the object and off it?"""
