@@ -40,6 +40,10 @@ class ModelError(KdlensError, ValueError):
     """A network or its weights do not fit what was asked."""
 
 
+class HistoryError(KdlensError, ValueError):
+    """Checkpoints or path lengths of a training that are missing or do not fit together."""
+
+
 class DataError(KdlensError, ValueError):
     """Images, labels or masks that cannot be used."""
 

@@ -172,8 +172,19 @@ def weights_fingerprint(model: nn.Module) -> str:
         >>> weights_fingerprint(net) == weights_fingerprint(nn.DataParallel(net))
         True
     """
+    return tensors_fingerprint(unwrap(model).state_dict())
+
+
+def tensors_fingerprint(tensors: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes; for a network's state dict its `weights_fingerprint`.
+
+    Example:
+        >>> net = nn.Linear(2, 1)
+        >>> tensors_fingerprint(dict(reversed(net.state_dict().items()))) == weights_fingerprint(net)
+        True
+    """
     digest = hashlib.sha256()
-    for name, value in sorted(unwrap(model).state_dict().items()):
+    for name, value in sorted(tensors.items()):
         if isinstance(value, Tensor):
             digest.update(f"{name}|{value.dtype}|{tuple(value.shape)}|".encode())
             flat = value.detach().cpu().contiguous().reshape(-1)

@@ -19,17 +19,18 @@ from torch import nn
 
 from kdlens.errors import RunFolderError
 from kdlens.files import explained, write_atomically
+from kdlens.models.training_files import ABOUT, CHECKPOINTS, PATH_LENGTHS, STUDENT, checkpoint_name
 from kdlens.models.weights import read_weights, save_weights
 from kdlens.training.state import ANEW, State, prefixed
 
-ABOUT, STATE, STUDENT = "training.json", "state.safetensors", "student.safetensors"
+STATE = "state.safetensors"
 EARLIER = "earlier"
 """Trainings that this one builds on have their folders in here."""
 
 BESIDE = {EARLIER, "train.yaml", "results.json"}
 """What may stand in the folder before the training starts."""
 
-FILES = (STUDENT, STATE, "history.csv", "path_lengths.csv", ABOUT)
+FILES = (STUDENT, STATE, "history.csv", PATH_LENGTHS, ABOUT)
 
 
 class TrainingFolder:
@@ -62,7 +63,7 @@ class TrainingFolder:
                 self._check_same(settings)
             else:  # before anything else: by this file the folder is known as ours
                 self._write_json(ABOUT, {"settings": settings, "made_with": dict(made_with)})
-            (path / "checkpoints").mkdir(exist_ok=True)
+            (path / CHECKPOINTS).mkdir(exist_ok=True)
             self._sweep()
 
     @property
@@ -86,11 +87,11 @@ class TrainingFolder:
 
     def save_checkpoint(self, epoch: int, student: nn.Module) -> None:
         """Keep the student as it is after `epoch` epochs."""
-        self._save_network(f"checkpoints/epoch-{epoch:03d}.safetensors", student, {"epoch": epoch})
+        self._save_network(checkpoint_name(epoch), student, {"epoch": epoch})
 
     def has_checkpoint(self, epoch: int) -> bool:
         """Whether the student was kept after `epoch` epochs."""
-        return (self.path / f"checkpoints/epoch-{epoch:03d}.safetensors").is_file()
+        return (self.path / checkpoint_name(epoch)).is_file()
 
     def save_student(self, student: nn.Module) -> None:
         """Store the trained student; from here on the training counts as finished."""
@@ -126,7 +127,7 @@ class TrainingFolder:
             return
         hint = f"Give another folder, or {ANEW} to throw the earlier training away."
         if any(place == "student.initial_weights" for place, _, _ in differences):
-            start = self.path / "checkpoints" / "epoch-000.safetensors"
+            start = self.path / checkpoint_name(0)
             hint += f' To continue with an unseeded student: kdlens.load_weights(student, "{start}") first.'
         listed = "; ".join(f"{place} was {old}, now {new}" for place, old, new in differences)
         raise RunFolderError(f"{self.path} holds a training with other settings: {listed}. {hint}")
@@ -134,7 +135,7 @@ class TrainingFolder:
     def _clear(self) -> None:
         for name in FILES:  # the student goes first, so a kill in between never leaves it beside foreign settings
             (self.path / name).unlink(missing_ok=True)
-        for file in (self.path / "checkpoints").glob("epoch-*.safetensors"):
+        for file in (self.path / CHECKPOINTS).glob("epoch-*.safetensors"):
             file.unlink()
 
     def _sweep(self) -> None:
@@ -142,7 +143,7 @@ class TrainingFolder:
         for name in (*FILES, *BESIDE):
             for file in self.path.glob(f".{name}-*"):
                 file.unlink()
-        for file in (self.path / "checkpoints").glob(".epoch-*.safetensors-*"):
+        for file in (self.path / CHECKPOINTS).glob(".epoch-*.safetensors-*"):
             file.unlink()
 
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from kdlens.errors import LayerShapeError, ModelError
 from kdlens.models.layers import MOST_AUTO_LAYERS, auto_layers, resolve
+from kdlens.models.training_files import PATH_COLUMNS
+from kdlens.models.weighted import is_weighted, layer_of_weights
 
 _PIECE = 2**14
 """Numbers summed in float32, which loses 0.1 % of a norm over tens of millions; the sums are added in float64."""
@@ -51,13 +53,19 @@ class PathLengths:
     def rows(self) -> list[dict[str, Any]]:
         """One row an epoch and layer: epoch, layer, per_step, per_epoch, initial_norm."""
         return [
-            {
-                "epoch": epoch,
-                "layer": layer,
-                "per_step": float(self.per_step[epoch, i]),
-                "per_epoch": float(self.per_epoch[epoch, i]),
-                "initial_norm": float(self.initial_norm[i]),
-            }
+            dict(
+                zip(
+                    PATH_COLUMNS,
+                    (
+                        epoch,
+                        layer,
+                        float(self.per_step[epoch, i]),
+                        float(self.per_epoch[epoch, i]),
+                        float(self.initial_norm[i]),
+                    ),
+                    strict=True,
+                )
+            )
             for epoch in range(len(self.per_step))
             for i, layer in enumerate(self.layers)
         ]
@@ -163,20 +171,14 @@ def choose_path_layers(network: nn.Module, example: Tensor) -> tuple[str, ...]:
         >>> choose_path_layers(net, torch.zeros(1, 3, 32, 32))
         ('0', '2')
     """
-    names = [name for name, _ in network.named_modules()]
-    weighted = [n for n, m in network.named_modules() if n and not any(m.children()) and _has_matrix(m)]
+    weighted = [name for name, module in network.named_modules() if name and is_weighted(module, _trained)]
     try:
         chosen = auto_layers(network, example)
     except LayerShapeError:
         return tuple(weighted[-MOST_AUTO_LAYERS:])
-    found: list[str] = []
-    for name in filter(None, chosen):  # a network without parts is its own only layer, and has no name
-        before = [w for w in weighted if names.index(w) <= names.index(name)]
-        has_weights = any(p.requires_grad for p in resolve(network, name).parameters())
-        found += [name] if has_weights else before[-1:]
-    return tuple(dict.fromkeys(found))
+    owners = (layer_of_weights(network, name, _trained) for name in chosen if name)  # a bare layer has no name
+    return tuple(dict.fromkeys(owner for owner in owners if owner))
 
 
-def _has_matrix(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, nn.Parameter) and weight.requires_grad and weight.dim() >= 2
+def _trained(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad

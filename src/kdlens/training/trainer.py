@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kdlens.models.training_files import PATH_LENGTHS
 from kdlens.processes import Processes
 from kdlens.training.augment import Augmentation
 from kdlens.training.batches import Batches, epoch_order, fetch, shard, split, steps_per_epoch
@@ -235,7 +236,7 @@ class Trainer:
     def _save_tables(self, folder: TrainingFolder) -> None:
         folder.save_table("history.csv", self.history)
         if self.task.path_layers:
-            folder.save_table("path_lengths.csv", self.paths.result().rows())
+            folder.save_table(PATH_LENGTHS, self.paths.result().rows())
 
     def _state(self) -> State:
         middle = dict(enumerate(self.paths.tensors())) if self._step else {}
