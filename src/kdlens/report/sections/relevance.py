@@ -1,4 +1,4 @@
-"""FSS and RS, layer by layer, one row of drawings a student."""
+"""FSS and RS, layer by layer, one row of drawings a student; below it, the same on what maps keep of the images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,12 @@ from kdlens.report.strips import axis_of
 FSS_NOTE = "1: both networks arrange the images in the same way; 0: unrelated."
 RS_NOTE = "How far the arrangement of the images follows their classes."
 UNIQUE_NOTE = "Relevance of what only the student has (distilled) and of what only the baseline has (residual)."
+_KEPT_FSS_NOTE = "Student and baseline on whole images, and each shown only what its own maps keep."
+_KEPT_NOTE = (
+    "Shown only what its {half} maps keep, and shown their outline without any content. Only what lies above the "
+    "outline is about the images. The axis is that of relevance to the classes."
+)
+_HALVES = ("distilled", "residual")
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ def panels(answer: Answer, setting: Setting) -> dict[str, list[Panel]]:
     """What is drawn for every student."""
     fss, rs = measured(answer, "fss"), measured(answer, "rs_layer")
     unique = measured(answer, "rs_distilled", "rs_residual")
-    axes = [axis_of(found, include=(0.0,)) for found in (fss, rs, unique)]
+    kept = _Kept(answer)
+    axes = [axis_of(found, include=(0.0,)) for found in (fss + kept.fss, rs + kept.rs + kept.outlines, unique)]
     teacher = next((m.row.model for m in rs if setting.role(m.row.model) == "teacher"), "teacher")
     drawn = {}
     for student in setting.students(answer):
@@ -60,10 +67,39 @@ def panels(answer: Answer, setting: Setting) -> dict[str, list[Panel]]:
         plain = [line for name, css in names for line in lines_of(name, css, only(rs, model=name))]
         drawn[student] = [
             Panel("Feature similarity", FSS_NOTE, _likeness(student, baseline, fss, setting), axes[0]),
+            *kept.similarity(student, baseline, fss, axes[0]),
             Panel("Relevance to the classes", RS_NOTE, plain, axes[1]),
             Panel("Relevance of what is unique", UNIQUE_NOTE, unique_lines(own), axes[2]),
+            *kept.relevance(student, baseline, axes[1]),
         ]
     return drawn
+
+
+class _Kept:
+    """Scores on what maps keep of the images, and on the outlines of what they keep; nothing where not measured."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.fss = measured(answer, "fss_conditioned")
+        self.rs = measured(answer, *(f"rs_{half}_conditioned" for half in _HALVES))
+        self.outlines = measured(answer, "rs_mask_only")
+
+    def similarity(self, student: str, baseline: str, whole: Sequence[Measured], axis: Axis) -> list[Panel]:
+        """FSS of a student and its baseline, beside that on whole images."""
+        pair = {"model": student, "compared_with": baseline}
+        kept, plain = only(self.fss, **pair), only(whole, **pair)
+        lines = [*lines_of("what the maps keep", "student", kept), *lines_of("whole images", "other", plain)]
+        return [Panel("Feature similarity on what the maps keep", _KEPT_FSS_NOTE, lines, axis)] if kept else []
+
+    def relevance(self, student: str, baseline: str, axis: Axis) -> list[Panel]:
+        """RS of the student on what distilled maps keep, of the baseline on what residual ones keep; and the control."""
+        found = []
+        for half, model, other in (("distilled", student, baseline), ("residual", baseline, student)):
+            kept = only(self.rs, metric=f"rs_{half}_conditioned", model=student, compared_with=baseline)
+            outline = only(self.outlines, model=model, compared_with=other)
+            lines = [*lines_of("what the maps keep", half, kept), *lines_of("their outline alone", "other", outline)]
+            title = f"Relevance of what {half} maps keep, {model}"
+            found += [Panel(title, _KEPT_NOTE.format(half=half), lines, axis)] if kept else []
+        return found
 
 
 def _likeness(student: str, baseline: str, fss: Sequence[Measured], setting: Setting) -> list[Line]:
