@@ -152,6 +152,6 @@ def test_rows_and_the_sentence_follow_the_steps(build):
     [last] = answer.select(metric="map_likeness_shuffled")
     assert last.value == answer.select(metric="map_likeness_cascade")[-1].value
     [text] = [f.text for f in answer.findings if "With its weights shuffled" in f.text]
-    assert text.count("[") == 4
+    assert text.count("[") == 5
     assert "(head)" in text
     assert "(all weights)" in text

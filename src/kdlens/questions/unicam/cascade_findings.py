@@ -15,12 +15,17 @@ def say_cascade(answer: Answer, student: str) -> None:
         return
     rows = [row for _, row in found]
     alike = [f"{correlation(row.value, row.low, row.high)} ({_which(row, last=row is rows[-1])})" for row in rows]
-    last = rows[-1]
-    chance = f"; real maps of different images do at {correlation(last.chance)}" if last.chance is not None else ""
-    answer.say(
+    last, strength = rows[-1], _rows(answer, "map_rank_likeness_cascade", student)[-1:]
+    text = (
         f"With its weights shuffled, the own maps of {student} correlate with the real ones at "
-        f"{listed(alike)}{chance} (n = {counted(last.n or 0, 'image')}).",
-        rows=[i for i, _ in found],
+        f"{listed(alike)}{_beside(last)}, n = {counted(last.n or 0, 'image')}"
+    )
+    for _, row in strength:
+        kept = correlation(row.value, row.low, row.high)
+        text += f"; where they are strong, whatever the sign, keeps a rank correlation of {kept}{_beside(row)}"
+    answer.say(
+        f"{text}.",
+        rows=[i for i, _ in (*found, *strength)],
         tone="good" if last.value <= TOO_ALIKE else "neutral",
     )
 
@@ -34,6 +39,11 @@ def say_shuffled(answer: Answer, student: str) -> None:
                 f"{correlation(row.value, row.low, row.high)} with the real ones. They may show edges of the image."
             )
             answer.say(text, rows=[i], kind="alert", tone="bad")
+
+
+def _beside(row: Row) -> str:
+    """What real maps of different images have in common."""
+    return f" (maps of different images {correlation(row.chance)})" if row.chance is not None else ""
 
 
 def _which(row: Row, *, last: bool) -> str:
