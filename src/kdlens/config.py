@@ -63,12 +63,19 @@ class ModelSection(Strict):
         weights: a safetensors or .pt file, or one for every seed.
         classes: number of classes; `None` takes the dataset's.
         options: further arguments of the architecture.
+        training: folder of its training, or one for every seed, for questions about how it learned.
     """
 
     arch: str
     weights: str | list[str]
     classes: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = {}
+    training: str | list[str] | None = None
+
+    @property
+    def training_folders(self) -> list[str] | None:
+        """The folders of the trainings, one per seed; None where none is named."""
+        return [self.training] if isinstance(self.training, str) else self.training
 
     @property
     def weight_files(self) -> list[str]:
@@ -81,6 +88,14 @@ class ModelSection(Strict):
         if not value:
             raise ValueError("names no weights file")
         return value
+
+    @model_validator(mode="after")
+    def _one_training_each(self) -> "ModelSection":
+        weights, folders = len(self.weight_files), self.training_folders
+        if folders is not None and len(folders) != weights:
+            files = f"{weights} weights file{'s' * (weights != 1)}"
+            raise ValueError(f"names {files} and {len(folders)} of training; give one folder each, in the same order")
+        return self
 
 
 class ModelsSection(Strict):

@@ -3,17 +3,20 @@
 What is wrong with a network is said here, by the name it has in the study, before hours of work.
 """
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdlens.errors import ConfigError, KdlensError, ModelError
+from kdlens.errors import ConfigError, HistoryError, KdlensError, ModelError, did_you_mean
 from kdlens.memory import ran_out
 from kdlens.models.asked import Layers, Role
 from kdlens.models.given import require_network
+from kdlens.models.history import History, as_history
 from kdlens.models.layers import auto_layers, resolve
 from kdlens.models.taps import record
 from kdlens.questions.context import Subject
@@ -21,7 +24,7 @@ from kdlens.questions.context import Subject
 
 @dataclass(frozen=True)
 class Network:
-    """One network of a study before its layers are chosen."""
+    """One network of a study before its layers are chosen; `history` holds checkpoints of its training, if named."""
 
     name: str
     role: Role
@@ -29,11 +32,65 @@ class Network:
     seed: int = 0
     arch: str = ""
     weights: str = ""
+    history: History | None = None
 
     @property
     def label(self) -> str:
         """The name for people; the seed is told where it is not the first."""
         return self.name if self.seed == 0 else f"{self.name} (seed {self.seed})"
+
+
+def with_training(networks: Sequence[Network], training: Mapping[str, Any]) -> list[Network]:
+    """Give networks the histories of their trainings.
+
+    Args:
+        networks: the networks.
+        training: by name what `as_history` takes; where there are several networks of a name, a list with one for each.
+
+    Raises:
+        ConfigError: a name that no network has, or another number of trainings than networks.
+        HistoryError: a training that cannot be used; the text names the network.
+    """
+    names = list(dict.fromkeys(network.name for network in networks))
+    for name in training:
+        if name not in names:
+            known = ", ".join(names)
+            raise ConfigError(f'training is given for "{name}"{did_you_mean(str(name), names) or f", not for {known}"}')
+    found = {name: iter(_one_each(given, name, networks)) for name, given in training.items()}
+    return [with_history(n, next(found[n.name])) if n.name in found else n for n in networks]
+
+
+def with_history(network: Network, given: Any) -> Network:
+    """Give a network the history of its training; errors name the network."""
+    try:
+        return replace(network, history=as_history(given).of(network.module))
+    except HistoryError as error:
+        raise HistoryError(f"{network.label}: {error}") from error
+
+
+def _one_each(given: Any, name: str, networks: Sequence[Network]) -> Sequence[Any]:
+    count = sum(network.name == name for network in networks)
+    listed = isinstance(given, (list, tuple))
+    if count == 1:
+        alone = listed and len(given) == 1 and isinstance(given[0], (str, os.PathLike, History))
+        return given if alone else [given]
+    if not listed or len(given) != count:
+        found = len(given) if listed else 1
+        raise ConfigError(
+            f'there are {count} networks "{name}" and {found} training{"s" * (found != 1)} of it; give a list with one '
+            "for each network, in the same order"
+        )
+    return list(given)
+
+
+def other_trainings(networks: Sequence[Network]) -> list[str]:
+    """Say of which networks the last checkpoint has other weights than the network, as when folders were mixed up."""
+    return [
+        f"The last checkpoint of the training of {network.label} has other weights than the network that is explained. "
+        "Is it the folder of this network, and of this seed?"
+        for network in networks
+        if network.history is not None and not network.history.checkpoints[-1].equals(network.module)
+    ]
 
 
 def check_roles(networks: Sequence[Network]) -> None:
@@ -109,7 +166,7 @@ def subject_of(network: Network, image: Tensor, layers: Layers) -> Subject:
         names = tuple(asked)
         for name in names:
             resolve(network.module, name)
-    return Subject(network.name, network.role, network.module, names, network.seed)
+    return Subject(network.name, network.role, network.module, names, network.seed, network.history)
 
 
 def _output(network: Network, image: Tensor) -> Tensor:

@@ -17,7 +17,15 @@ from kdlens.environment import command_line, environment
 from kdlens.errors import RunFolderError, in_one_line, log_failure
 from kdlens.models.asked import Layers, check_layers
 from kdlens.models.weights import weights_fingerprint
-from kdlens.networks import Network, check_fit, check_roles, outputs_of, subject_of
+from kdlens.networks import (
+    Network,
+    check_fit,
+    check_roles,
+    other_trainings,
+    outputs_of,
+    subject_of,
+    with_training,
+)
 from kdlens.progress import Stages
 from kdlens.questions.making import make_questions
 from kdlens.questions.phrases import listed
@@ -111,7 +119,7 @@ class Study:
                 if isinstance(self._say, Stages):
                     self._say.close(done=False)
                 log_failure(f"{question.name} failed", error)
-        report = Report(answers, self._meta(alerts, failed))
+        report = Report(answers, self._meta([*alerts, *other_trainings(self.networks)], failed))
         if self.folder is not None:
             self._write(report)
         self.runtime.processes.wait()
@@ -152,7 +160,7 @@ class Study:
         """Nobody's report is replaced without a word."""
         if self.folder is None:
             return
-        names = {"networks": "networks or layers", "images": "data", "seed": "seed"}
+        names = {"networks": "networks or layers", "training": "training", "images": "data", "seed": "seed"}
         changed = self.folder.made_from({names[part]: content for part, content in common.items()})
         if changed:
             what = f"another study ({listed(changed)} changed)"
@@ -160,11 +168,13 @@ class Study:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What every answer depends on beside its question."""
+        histories = {(s.name, s.seed): s.history.fingerprint for s in self.workbench.subjects if s.history is not None}
         return {
             "networks": [
                 (s.name, s.role, s.seed, s.layers, str(s.network), weights_fingerprint(s.network))
                 for s in self.workbench.subjects
             ],
+            **({"training": sorted(histories.items())} if histories else {}),
             "images": self.images.fingerprint(),
             "seed": self.workbench.seed,
         }
@@ -214,6 +224,7 @@ def explain(
     baseline: Networks,
     data: Any,
     *,
+    training: Mapping[str, Any] | None = None,
     questions: Sequence[Question] = DEFAULT_QUESTIONS,
     layers: Layers = "auto",
     class_names: Sequence[str] | None = None,
@@ -234,6 +245,9 @@ def explain(
         baseline: the student's architecture trained on labels alone; one, or one per seed.
         data: `kdlens.Images`, or a DataLoader or map-style dataset of `(image, label)` or `(image, label, mask)` whose
             images `(C, H, W)` are as the networks take them.
+        training: by name (`"baseline"`, `"student"` or the student's name) how it was trained, for questions about
+            learning: the folder that `kdlens train` or `kdlens.distill` wrote, or a list of pairs (checkpoint, path
+            length); with several networks of a name a list with one for each.
         questions: which questions to answer, each a name or `{name: options}`.
         layers: `"auto"`, dotted layer names, or names per role (`{"teacher": [...], "student": [...]}`).
         class_names: names of the classes, where the dataset has none.
@@ -263,6 +277,7 @@ def explain(
     named = student if isinstance(student, Mapping) else {"student": student}
     networks += [Network(name, "student", m, i) for name, nets in named.items() for i, m in enumerate(_listed(nets))]
     check_roles(networks)
+    networks = with_training(networks, training or {})
     images = as_given(data, mean=mean, std=std, classes=class_names)
     with _where_they_were(networks):
         study = Study(

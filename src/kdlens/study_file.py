@@ -12,7 +12,7 @@ from kdlens.data.sampling import balanced_indices
 from kdlens.errors import ConfigError
 from kdlens.models.asked import Role
 from kdlens.models.load import load_model
-from kdlens.networks import Network
+from kdlens.networks import Network, with_history
 from kdlens.report import Meta, Report
 from kdlens.runs import RunFolder
 from kdlens.study import Say, Study, diagnose
@@ -116,6 +116,7 @@ def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: 
     for name, role, section in sections:
         if section is None:
             continue
+        folders = section.training_folders
         for seed, weights in enumerate(section.weight_files):
             module = load_model(
                 _anchored(section.arch, base),
@@ -124,7 +125,8 @@ def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: 
                 allow_code=allow_code,
                 **section.options,
             )
-            networks.append(Network(name, role, module, seed, section.arch, weights))
+            network = Network(name, role, module, seed, section.arch, weights)
+            networks.append(network if folders is None else with_history(network, base / folders[seed]))
     return networks
 
 

@@ -7,6 +7,7 @@ for each set of images, on all processes, and keeps what fits.
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.memory import estimate_batch_size
+from kdlens.models.history import Checkpoint, at_checkpoint
 from kdlens.models.taps import record
 from kdlens.questions.context import Batch, Subject, Trio
 from kdlens.runtime import Runtime
@@ -55,6 +57,7 @@ class Workbench:
         self._logits: dict[Subject, Tensor] = {}
         self._activations: OrderedDict[tuple[Subject, str, str], Tensor] = OrderedDict()
         self._batch_sizes: dict[Subject, int] = {}
+        self._earlier: tuple[Subject, Checkpoint, Subject] | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -121,6 +124,17 @@ class Workbench:
         size = max(1, self._batch_size(subject) // 2)
         return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)
 
+    def at(self, subject: Subject, checkpoint: Checkpoint) -> Subject:
+        """The subject at an earlier moment; asked for another one, the copy and all that was computed on it go."""
+        if self._earlier is not None and self._earlier[0] is subject and self._earlier[1] is checkpoint:
+            return self._earlier[2]
+        self._forget_earlier()
+        size = self._batch_size(subject)
+        earlier = replace(subject, network=at_checkpoint(subject.network, checkpoint))
+        self._batch_sizes[earlier] = size
+        self._earlier = (subject, checkpoint, earlier)
+        return earlier
+
     def progress(self, text: str) -> None:
         """Tell the person what is being done; only the first process speaks."""
         if self.runtime.processes.is_main:
@@ -148,6 +162,16 @@ class Workbench:
             example = self.images.batch(torch.tensor([0]))[0].to(self.runtime.device)
             self._batch_sizes[subject] = estimate_batch_size(subject.network, example)
         return self._batch_sizes[subject]
+
+    def _forget_earlier(self) -> None:
+        if self._earlier is None:
+            return
+        *_, gone = self._earlier
+        self._earlier = None
+        self._logits.pop(gone, None)
+        self._batch_sizes.pop(gone, None)
+        for key in [key for key in self._activations if key[0] is gone]:
+            del self._activations[key]
 
     def _keep(self, subject: Subject, key: str, found: dict[str, Tensor]) -> None:
         for layer, activation in found.items():

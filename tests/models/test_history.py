@@ -172,6 +172,7 @@ def swap(text):
         lambda text: "\n".join(line for line in text.splitlines() if not line.startswith("2,")),
         lambda text: text + "5,0,nan,nan,1.0\n5,3,nan,nan,1.0\n",
         lambda text: text + "5,0,0.0,0.0,1.0\n5,3,0.0,0.0,1.0\n",
+        lambda text: text[: text.rstrip().rindex(",")] + ",7.0\n",
         lambda text: "\x00" * 99,
     ],
 )
@@ -272,10 +273,11 @@ def test_the_fingerprint_sees_weights_epochs_and_lengths(trained, tmp_path):
     save_weights(moved(0.5), folder / "checkpoints/epoch-003.safetensors")
     other_weights = read_history(folder).fingerprint
     table = folder / "path_lengths.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([*lines[:-1], lines[-1].rpartition(",")[0] + ",9.0"]) + "\n")
+    *lines, last = table.read_text().splitlines()
+    epoch, layer, _, *rest = last.split(",")
+    table.write_text("\n".join([*lines, ",".join([epoch, layer, "99.0", *rest])]) + "\n")
     train(tmp_path / "elsewhere")
-    assert len({first, other_epoch, other_weights}) == 3
+    assert len({first, other_epoch, other_weights, read_history(folder).fingerprint}) == 4
     assert read_history(tmp_path / "elsewhere").fingerprint == first
     a, b = moved(0.0), moved(0.1)
     assert as_history([(a, 0), (b, 1)]).fingerprint != as_history([(a, 0), (b, 2)]).fingerprint

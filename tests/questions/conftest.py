@@ -3,11 +3,13 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlens.models.history import Checkpoint, at_checkpoint
 from kdlens.questions.context import Batch, Subject, Trio
 
 LAYERS = ("layer1", "layer2", "layer3")
@@ -123,6 +125,9 @@ class FakeContext:
         self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
         return dict(function(subject.network, images, torch.arange(len(images))))
+
+    def at(self, subject: Subject, checkpoint: Checkpoint) -> Subject:
+        return replace(subject, network=at_checkpoint(subject.network, checkpoint))
 
     def progress(self, text: str) -> None:
         self.said.append(text)

@@ -96,6 +96,8 @@ def _row(row: dict[str, str]) -> Row:
 def _of_layer(rows: Sequence[Row]) -> LayerLengths:
     if [row[0] for row in rows] != list(range(len(rows))):
         raise ValueError(f'the epochs of layer "{rows[0][1]}" are not 0, 1, 2, ...')
+    if len({row[4] for row in rows}) > 1:
+        raise ValueError(f'layer "{rows[0][1]}" has several initial norms')
     steps, epochs = (torch.tensor([row[column] for row in rows], dtype=torch.float64) for column in (2, 3))
     for lengths in (steps, epochs):
         if not bool(torch.isfinite(lengths).all()) or bool((lengths.diff() < 0).any()):

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from kdlens.answer import Answer
+from kdlens.models.history import Checkpoint, History
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Subject:
         network: in eval mode, on the study's device, parameters frozen.
         layers: the layers to look at, first to last.
         seed: index among the networks of the same name (0 where there is one).
+        history: checkpoints of its training, where the study names them.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Subject:
     network: nn.Module
     layers: tuple[str, ...]
     seed: int = 0
+    history: History | None = None
 
 
 class Trio(NamedTuple):
@@ -103,6 +106,16 @@ class Context(Protocol):
 
         The function is given images on the network's device and may take gradients; what it returns is joined along the
         first axis, on the CPU, in order.
+        """
+        ...
+
+    def at(self, subject: Subject, checkpoint: Checkpoint) -> Subject:
+        """The same subject with the weights of a checkpoint of its history, in a copy of its network.
+
+        The study keeps one such copy at a time: let go of it before asking for the next.
+
+        Raises:
+            HistoryError: the checkpoint is of another network.
         """
         ...
 
