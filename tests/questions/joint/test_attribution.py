@@ -8,6 +8,7 @@ from kdlens.errors import ConfigError, ModelError
 from kdlens.questions.unicam.joint.blur import blurred, smooth
 from kdlens.questions.unicam.joint.evidence import of_label
 from kdlens.questions.unicam.joint.forms import FORMS, effects_of, form_of
+from kdlens.questions.unicam.joint.gradients import SMOOTHING
 from kdlens.questions.unicam.joint.occlusion import _boxes
 
 
@@ -32,6 +33,25 @@ def test_gradients_add_up_to_the_difference_from_the_blurred_image(images):
     (effects,) = effects_of(FORMS["gradients"], Squares(), images, LABELS)
     expected = of_label(Squares()(images), LABELS) - of_label(Squares()(blurred(images)), LABELS)
     assert torch.allclose(effects.sum((1, 2)), expected, rtol=1e-3, atol=1e-2)
+
+
+def test_dealing_out_keeps_both_sums_and_brings_evidence_back_to_where_it_comes_from():
+    """A bar, two pixels wide, with less evidence against beside it: smoothed, most of it would lie beside the bar."""
+    effects = torch.zeros(3, 32, 32)
+    effects[:, 8:24, 15:17] = torch.tensor([1.0, 5.0, -2.0])[:, None, None]
+    effects[:, 4:6, 24:28] = torch.tensor([-1.0, 0.0, 3.0])[:, None, None]
+    maps, coarse = FORMS["gradients"].draw((effects,), (32, 32)), smooth(effects, SMOOTHING)
+    for part in (maps, -maps):
+        wanted = (coarse if part is maps else -coarse).clamp(min=0).sum((1, 2))
+        assert torch.allclose(part.clamp(min=0).sum((1, 2)), wanted, rtol=1e-4, atol=1e-5)
+    near = slice(13, 19)
+    for one, smoothed in zip(maps[:2], coarse[:2], strict=True):
+        share, before = (m.clamp(min=0)[:, near].sum() / m.clamp(min=0).sum() for m in (one, smoothed))
+        assert before < 0.8
+        assert share > 0.95
+    assert torch.allclose(FORMS["gradients"].draw((-effects,), (32, 32)), -maps, atol=1e-6)
+    assert torch.allclose(FORMS["gradients"].draw((1e-6 * effects,), (32, 32)), 1e-6 * maps, atol=1e-11)
+    assert not FORMS["gradients"].draw((torch.zeros(1, 32, 32),), (32, 32)).any()
 
 
 def test_occlusion_is_what_is_lost_with_the_patch(images):

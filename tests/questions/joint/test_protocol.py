@@ -9,6 +9,8 @@ from torch import nn
 
 from kdlens.errors import ConfigError, DataError, UnknownNameError
 from kdlens.models.load import load_model
+from kdlens.questions.unicam.joint.evidence import fit_temperature
+from kdlens.questions.unicam.joint.forms import FORMS, effects_of
 from kdlens.questions.unicam.joint.knowledge import most_relevant
 from kdlens.questions.unicam.maps import Scene, Sight
 from kdlens.questions.unicam.unicam import unicam
@@ -46,9 +48,26 @@ def test_one_signed_map_tells_both_stories(nets, data, reference):
     there = unicam(student, baseline, *data, reference=reference)
     back = unicam(baseline, student, *data, reference=reference)
     assert torch.allclose(there.raw, -back.raw, atol=1e-6)
-    assert torch.allclose(there.raw, there.own - there.other, atol=1e-6)
     assert there.band.pixel == pytest.approx(back.band.pixel, rel=1e-5)
     assert there.scale == pytest.approx(back.scale, rel=1e-5)
+
+
+@pytest.mark.parametrize("attribution", ["gradients", "occlusion"])
+def test_maps_are_drawn_from_the_difference_of_calibrated_effects(nets, data, reference, attribution):
+    found, form = unicam(*nets, *data, reference=reference, attribution=attribution), FORMS[attribution]
+    own, other = (
+        [effect / fit_temperature(net(reference[0]), reference[1]) for effect in effects_of(form, net, *data)]
+        for net in nets
+    )
+    difference = tuple(a - b for a, b in zip(own, other, strict=True))
+    for maps, effects in ((found.raw, difference), (found.own, tuple(own)), (found.other, tuple(other))):
+        assert torch.allclose(maps, form.draw(effects, (16, 16)), atol=1e-6)
+
+
+def test_evidence_of_both_networks_adds_up(nets, data, reference):
+    found = unicam(*nets, *data, reference=reference)
+    sums = [maps.sum((1, 2)) for maps in (found.raw, found.own, found.other)]
+    assert torch.allclose(sums[0], sums[1] - sums[2], atol=1e-4)
 
 
 def test_maps_are_positive_evidence_beyond_the_band_on_one_scale(nets, data, reference):

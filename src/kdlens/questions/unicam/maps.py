@@ -39,7 +39,8 @@ class UniCAM:
         reason: why the statistic is undefined, or empty.
         protocol: `"published"` or `"joint"`. What follows is of the joint protocol alone.
         own: `(n, H, W)` evidence of the network alone, in nats a pixel.
-        other: `(n, H, W)` evidence of the given network alone, on the same scale.
+        other: `(n, H, W)` evidence of the given network alone, on the same scale. `raw` is drawn from the difference of
+            what the two maps are drawn from; with gradients its sum is the difference of their sums.
         band: what maps show by chance, and what that was measured on; `raw` within `band.pixel` is cut from `maps`.
         scale: nats a pixel that are 1 in `maps`, one scale for all images.
         in_band: `(n,)` bool, where a whole map shows no more than null maps do.

@@ -16,7 +16,8 @@ _INTERVALS = (
 _JOINT = (
     "Maps: a network's evidence for the label is its centred logit over its temperature, which is fitted on other "
     "images, so that it counts nats of calibrated log-odds. The evidence is traced back to the pixels by gradients "
-    "from the blurred image to the image (or by blurring patches away), for both networks; the map is the student's "
+    "from the blurred image to the image, smoothed and dealt out again where a finer map shows the same sign (or by "
+    "blurring patches away), for both networks; the map is the student's "
     "less the baseline's. What lies within the null band, 95 % of the values of maps that should show nothing "
     "(baselines of different seeds, else labels of other images), is cut."
 )

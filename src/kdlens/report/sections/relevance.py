@@ -91,7 +91,7 @@ class _Kept:
         return [Panel("Feature similarity on what the maps keep", _KEPT_FSS_NOTE, lines, axis)] if kept else []
 
     def relevance(self, student: str, baseline: str, axis: Axis) -> list[Panel]:
-        """RS of the student on what distilled maps keep, of the baseline on what residual ones keep; and the control."""
+        """RS of the student on what distilled maps keep, of the baseline on what residual ones keep; and a control."""
         found = []
         for half, model, other in (("distilled", student, baseline), ("residual", baseline, student)):
             kept = only(self.rs, metric=f"rs_{half}_conditioned", model=student, compared_with=baseline)

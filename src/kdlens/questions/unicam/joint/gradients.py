@@ -15,6 +15,11 @@ STEPS = 3
 SMOOTHING = 2.5 / 32
 """Standard deviation of the smoothing, as a share of the shorter side: single pixels of a gradient are noise."""
 
+FINE = SMOOTHING / 2
+"""Smoothing of the finer map that says where exactly; alone it is too noisy."""
+
+_FAINT = 1e-6  # share of the finer map's largest value; where it shows nothing, effects are dealt out evenly
+
 
 def gradient_effects(
     model: nn.Module, images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"]
@@ -45,8 +50,19 @@ def gradient_effects(
 
 
 def draw_gradients(effects: tuple[Float[Tensor, "n h w"], ...], size: tuple[int, int]) -> Float[Tensor, "n h w"]:
-    """The map: pixel effects, smoothed."""
-    return smooth(effects[0], SMOOTHING)
+    """The map: pixel effects, smoothed, and dealt out to the pixels where a finer map shows the same sign.
+
+    Smoothing takes out the noise of single pixels, but carries evidence several pixels beyond the edges of what it
+    comes from. So what a pixel of the smoothed map holds goes to the pixels around it, in proportion to the finer map.
+    Positive and negative part each keep their sum.
+    """
+    coarse, fine = smooth(effects[0], SMOOTHING), smooth(effects[0], FINE)
+    faint = (_FAINT * fine.abs().amax((1, 2), keepdim=True)).clamp_min(1e-30)
+    total = torch.zeros_like(coarse)
+    for sign in (1.0, -1.0):
+        share = (sign * fine).clamp(min=0) + faint
+        total += sign * share * smooth((sign * coarse).clamp(min=0) / smooth(share, SMOOTHING), SMOOTHING)
+    return total
 
 
 def _no_gradient(model: nn.Module) -> str:
