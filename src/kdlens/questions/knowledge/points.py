@@ -14,8 +14,8 @@ Background = Literal["dataset", "image"]
 Entropy = Float[Tensor, "n gh gw"]
 Foreground = Bool[Tensor, "n gh gw"]
 
-THRESHOLDS = tuple(round(0.025 * step, 3) for step in range(1, 25))
-"""Thresholds of a sweep, in nats: 0.025 to 0.6."""
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 13))
+"""Thresholds of a sweep, in nats: 0.05 to 0.6."""
 
 _ROUNDING = 4
 """A difference must exceed the threshold by more units of rounding than this: entropies are a few nats."""
