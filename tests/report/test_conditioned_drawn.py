@@ -55,8 +55,8 @@ def test_conditioned_scores_stand_beside_the_plain_ones(make_report):
         "Feature similarity on what the maps keep",
         "Relevance to the classes",
         "Relevance of what is unique",
-        "Relevance of what distilled maps keep, kd",
-        "Relevance of what residual maps keep, baseline",
+        "Relevance of what distilled maps keep",
+        "Relevance of what residual maps keep",
     ]
     plain, kept, classes, _, distilled, residual = found
     assert plain.axis == kept.axis
@@ -66,13 +66,16 @@ def test_conditioned_scores_stand_beside_the_plain_ones(make_report):
 
 def test_every_line_holds_its_own_numbers(make_report):
     answer, setting = drawn(make_report(("kd",)), ["kd"])
-    found = {panel.title: {line.name: line for line in panel.lines} for panel in panels(answer, setting)["kd"]}
+    drawings = panels(answer, setting)["kd"]
+    found = {panel.title: {line.name: line for line in panel.lines} for panel in drawings}
     kept = found["Feature similarity on what the maps keep"]
     plain = [row.value for row in answer.select(metric="fss", model="kd", compared_with="baseline", seed=None)]
     assert [p.row.value for p in kept["whole images"].points] == plain
     assert values(kept["what the maps keep"]) == SCORES["fss_conditioned"][1]
     for half, model, outline in (("distilled", "kd", "student"), ("residual", "baseline", "baseline")):
-        lines = found[f"Relevance of what {half} maps keep, {model}"]
+        lines = found[f"Relevance of what {half} maps keep"]
+        [note] = [panel.note for panel in drawings if panel.title == f"Relevance of what {half} maps keep"]
+        assert note.startswith(f"{model} shown only what its {half} maps keep")
         assert values(lines["what the maps keep"]) == SCORES[f"rs_{half}_conditioned"][1]
         assert lines["what the maps keep"].css == half
         assert values(lines["their outline alone"]) == OUTLINES[outline]

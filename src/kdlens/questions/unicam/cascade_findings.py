@@ -18,13 +18,13 @@ def say_cascade(answer: Answer, student: str) -> None:
     last, strength = rows[-1], _rows(answer, "map_rank_likeness_cascade", student)[-1:]
     text = (
         f"With its weights shuffled, the own maps of {student} correlate with the real ones at "
-        f"{listed(alike)}{_beside(last)}, n = {counted(last.n or 0, 'image')}"
+        f"{listed(alike)}{_beside(last)} (n = {counted(last.n or 0, 'image')})."
     )
     for _, row in strength:
         kept = correlation(row.value, row.low, row.high)
-        text += f"; where they are strong, whatever the sign, keeps a rank correlation of {kept}{_beside(row)}"
+        text += f" How strong they are where, whatever the sign, keeps a rank correlation of {kept}{_beside(row)}."
     answer.say(
-        f"{text}.",
+        text,
         rows=[i for i, _ in (*found, *strength)],
         tone="good" if last.value <= TOO_ALIKE else "neutral",
     )
@@ -43,7 +43,7 @@ def say_shuffled(answer: Answer, student: str) -> None:
 
 def _beside(row: Row) -> str:
     """What real maps of different images have in common."""
-    return f" (maps of different images {correlation(row.chance)})" if row.chance is not None else ""
+    return f", those of different images at {correlation(row.chance)}" if row.chance is not None else ""
 
 
 def _which(row: Row, *, last: bool) -> str:

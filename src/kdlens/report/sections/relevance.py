@@ -17,7 +17,7 @@ RS_NOTE = "How far the arrangement of the images follows their classes."
 UNIQUE_NOTE = "Relevance of what only the student has (distilled) and of what only the baseline has (residual)."
 _KEPT_FSS_NOTE = "Student and baseline on whole images, and each shown only what its own maps keep."
 _KEPT_NOTE = (
-    "Shown only what its {half} maps keep, and shown their outline without any content. Only what lies above the "
+    "{model} shown only what its {half} maps keep, and shown their outline without content. Only what lies above the "
     "outline is about the images. The axis is that of relevance to the classes."
 )
 _HALVES = ("distilled", "residual")
@@ -97,8 +97,8 @@ class _Kept:
             kept = only(self.rs, metric=f"rs_{half}_conditioned", model=student, compared_with=baseline)
             outline = only(self.outlines, model=model, compared_with=other)
             lines = [*lines_of("what the maps keep", half, kept), *lines_of("their outline alone", "other", outline)]
-            title = f"Relevance of what {half} maps keep, {model}"
-            found += [Panel(title, _KEPT_NOTE.format(half=half), lines, axis)] if kept else []
+            title = f"Relevance of what {half} maps keep"
+            found += [Panel(title, _KEPT_NOTE.format(model=model, half=half), lines, axis)] if kept else []
         return found
 
 
