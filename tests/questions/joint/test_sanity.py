@@ -100,12 +100,16 @@ def test_the_student_comes_back_bit_for_bit(view, student):
 
 
 @pytest.mark.parametrize(
-    ("arch", "head"),
-    [("resnet8", {"fc.weight", "fc.bias"}), ("cnn8", {"fc.weight", "fc.bias"})],
+    ("arch", "block", "head"),
+    [
+        ("resnet8", "layer", {"fc.weight", "fc.bias"}),
+        ("cnn8", "layer", {"fc.weight", "fc.bias"}),
+        ("vit_tiny_cifar", "blocks.", {"norm.weight", "norm.bias", "head.weight", "head.bias"}),
+    ],
 )
-def test_stages_hold_every_weight_once(arch, head):
-    network = load_model(arch, classes=4).eval()
-    layers = ("layer1", "layer2", "layer3")
+def test_stages_hold_every_weight_once(arch, block, head):
+    network = load_model(arch, classes=4, **({"depth": 4} if block == "blocks." else {})).eval()
+    layers = tuple(f"{block}{k}" for k in (1, 2, 3))
     stages = stages_of(Subject("kd", "student", network, layers), torch.zeros(1, 3, 32, 32))
     assert list(stages) == [*layers, "head"]
     assert stages["head"] == head
