@@ -294,6 +294,85 @@ def reliance(students, *, seeds=1):
     return answer
 
 
+def points(students, *, seeds=1, size=32, moments=()):
+    """Arrays of the questions about knowledge: examples with kept cells and curves; one image of the student is out."""
+    rng = np.random.default_rng(5)
+    images, grid = 4, 8
+    scenes = [scene(rng, size) for _ in range(images)]
+    mask = np.stack([mask for _, mask in scenes])
+    foreground = mask[:, size // 16 :: size // 8, size // 16 :: size // 8]
+    found = {
+        "image": np.stack([picture for picture, _ in scenes]),
+        "index": np.arange(images, dtype=np.int64) * 7,
+        "label": np.arange(images, dtype=np.int64),
+        "mask": mask.astype(np.uint8),
+        "foreground": foreground.astype(np.uint8),
+    }
+    at = np.array(moments) if moments else np.linspace(0.05, 0.6, 12)
+    kind = "curve" if moments else "sweep"
+    found["epochs" if moments else "sweep.thresholds"] = at
+    for name in ("baseline", *students):
+        shape = (len(moments), images, grid, grid) if moments else (images, grid, grid)
+        likely = np.where(foreground, 0.6 if name in students else 0.4, 0.15)
+        found[f"kept.{name}"] = (rng.random(shape) < likely).astype(np.uint8)
+        found[f"counted.{name}"] = np.array([1, 1, 1, 0 if name in students else 1], np.uint8)
+        for metric, top in (("points_on_object", 9), ("points_off_object", 6), ("points_share", 60)):
+            value = top * np.linspace(1.0, 0.1, len(at)) + rng.normal(0, 0.1, len(at))
+            found[f"{kind}.{metric}.{name}"] = np.stack([value, value - 0.1 * top, value + 0.1 * top], 1)
+        if moments:
+            found[f"path.per_step.{name}"] = np.linspace(0, 2, len(at))
+    return found
+
+
+def knowledge(students, *, seeds=1, layers=LAYERS, size=32):
+    """Knowledge points by layer."""
+    rng = np.random.default_rng(6)
+    answer = Answer("knowledge", Notes("How much does it know?", options={"threshold": 0.2}))
+    told = (
+        ("points_on_object", 9.0, "cells", 1.0),
+        ("points_off_object", 5.0, "cells", 0.8),
+        ("points_share", 60, "%", 5),
+    )
+    for place, layer in enumerate(layers):
+        for metric, value, unit, half in told:
+            for name in ("baseline", *students):
+                row = {"metric": metric, "value": value - place, "model": name, "layer": layer, "unit": unit, "n": 50,
+                       "half": half, "chance": 35.0 if unit == "%" else None}  # fmt: skip
+                per_seed(answer, row, seeds, 0.3, rng)
+            for name in students:
+                row = {"metric": f"{metric}_gain", "value": 1.2, "model": name, "compared_with": "baseline",
+                       "layer": layer, "unit": "points" if unit == "%" else unit, "n": 50, "half": half}  # fmt: skip
+                i = per_seed(answer, row, seeds, 0.3, rng)
+                if (metric, place) == ("points_share", len(layers) - 1):
+                    answer.say(
+                        f"Hypothesis 1, more knowledge of the object: supported at {layer}: {name} keeps more.",
+                        rows=[i], kind="verdict", tone="good",
+                    )  # fmt: skip
+    answer.say("Before that, hypothesis 1 is supported at layer1, layer2 and layer3.", rows=[0])
+    answer.arrays = points(students, seeds=seeds, size=size)
+    return answer
+
+
+def dynamics(students, *, seeds=1, layers=LAYERS, size=32):
+    """When points were learned."""
+    rng = np.random.default_rng(7)
+    answer = Answer("dynamics", Notes("When did it learn?", options={"path": "per_step"}))
+    told = (("d_mean_per_step", 0.8, "", "change"), ("d_std_per_step", 0.2, "", "change"), ("rho", 70.0, "%", "gain"),
+            ("epoch_of_most_points", 6.0, "epochs", "change"))  # fmt: skip
+    for metric, value, unit, ending in told:
+        for name in ("baseline", *students):
+            row = {"metric": metric, "value": value, "model": name, "layer": layers[-1], "unit": unit, "n": 50,
+                   "half": 0.1 * value}  # fmt: skip
+            per_seed(answer, row, seeds, 0.05 * value, rng)
+        for name in students:
+            row = {"metric": f"{metric}_{ending}", "value": -0.2, "model": name, "compared_with": "baseline",
+                   "layer": layers[-1], "unit": "points" if unit == "%" else unit, "n": 50, "half": 0.3}  # fmt: skip
+            i = per_seed(answer, row, seeds, 0.1, rng)
+            answer.say(f"{name} differs from baseline in {metric} by 0.2, no clear difference.", rows=[i])
+    answer.arrays = points(students, seeds=seeds, size=size, moments=(0, 1, 2, 5, 10))
+    return answer
+
+
 def meta(students, *, seeds=1, classes=CLASSES, layers=LAYERS, size=32, **changes):
     """What surrounds the answers."""
     cards = [ModelCard("teacher", "teacher", 0, "zoo:resnet56", 853018, layers, "teacher.safetensors", "9f2c41aa07d3")]
@@ -331,6 +410,8 @@ def build_report(
         unicam(students, seeds=seeds, images=images, size=size),
         relevance(students, seeds=seeds),
         reliance(students, seeds=seeds),
+        knowledge(students, seeds=seeds, size=size),
+        dynamics(students, seeds=seeds, size=size),
     ]
     told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)
     return Report({answer.question: answer for answer in found}, told)

@@ -25,7 +25,7 @@ def report(make_report):
         study="a: 1\nb:\n\t2\n",
         environment={NAMES[5]: NAMES[0]},
         alerts=list(NAMES),
-        failed={"dynamics": f"RuntimeError: first\n\tsecond {NAMES[0]}"},
+        failed={"colours": f"RuntimeError: first\n\tsecond {NAMES[0]}"},
     )
 
 

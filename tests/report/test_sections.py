@@ -68,7 +68,17 @@ def test_order_of_sections(one_student):
     first = Answer("aardvark", Notes(""), [Row("m", 1.0)])
     report = Report({"zebra": later, "aardvark": first, **one_student.answers}, Meta(failed={"fairness": "no"}))
     found = [section.anchor for section in all_sections(setting_of(report))]
-    assert found == ["unicam", "relevance", "accuracy", "reliance", "zebra", "aardvark", "fairness"]
+    assert found == [
+        "unicam",
+        "relevance",
+        "accuracy",
+        "reliance",
+        "knowledge",
+        "dynamics",
+        "zebra",
+        "aardvark",
+        "fairness",
+    ]
 
 
 def test_a_renderer_that_breaks_costs_its_drawings_only(monkeypatch, caplog, one_student):

@@ -64,6 +64,25 @@ METRICS = {
     "insertion_random": "Lead won, as much inserted anywhere",
     "insertion_difference": "Lead won, distilled minus residual",
     "maps_in_null_band": "Maps within the null band",
+    "points_on_object": "Points on the object (N_fg)",
+    "points_off_object": "Points off the object (N_bg)",
+    "points_share": "Share of points on the object (lambda)",
+    "points_on_object_gain": "Gain in points on the object",
+    "points_off_object_gain": "Gain in points off the object",
+    "points_share_gain": "Gain in the share of points on the object",
+    "points_on_object_selected_gain": "Gain in points on the object, selected images",
+    "points_off_object_selected_gain": "Gain in points off the object, selected images",
+    "points_share_selected_gain": "Gain in the share of points, selected images",
+    **{
+        f"d_{kind}_{path}{ending}": f"{said} (D_{kind}), {how}{more}"
+        for kind, said in (("mean", "Path to most points"), ("std", "Spread of that path"), ("var", "Its variance"))
+        for path, how in (("per_step", "by updates"), ("per_epoch", "by epochs"))
+        for ending, more in (("", ""), ("_change", ", change"))
+    },
+    "rho": "Points that stayed (rho)",
+    "rho_gain": "Gain in points that stayed",
+    "epoch_of_most_points": "Epoch of most points",
+    "epoch_of_most_points_change": "Change in the epoch of most points",
     "map_likeness_shuffled": "Likeness of maps to shuffled weights",
     "map_likeness_cascade": "Likeness of maps, weights shuffled from the head",
     "map_rank_likeness_cascade": "Likeness of maps by rank of strength, weights shuffled from the head",
@@ -76,6 +95,8 @@ TITLES = {
     "unicam": "Where the networks look",
     "relevance": "Layer by layer",
     "reliance": "Object or background",
+    "knowledge": "What the networks know",
+    "dynamics": "When they learned it",
 }
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from kdlens.answer import Answer
 from kdlens.report.blocks import Block, Grid, Picker, Section, Sentence
+from kdlens.report.cells import Cells
 from kdlens.report.gallery import Gallery
 from kdlens.report.layers import shape_path
 from kdlens.report.meta import Meta
@@ -130,9 +131,9 @@ def _style(sections: Sequence[Section]) -> Markup:
     """The style sheet with the pictures under the maps, and one rule for each student a reader may pick."""
     blocks = [block for section in sections for block in _walk(section.blocks)]
     most = max((len(block.students) for block in blocks if isinstance(block, Picker)), default=0)
-    pictures = [block.style for block in blocks if isinstance(block, Gallery)]
+    pictures = [block.style for block in blocks if isinstance(block, Gallery | Cells)]
     colours = _asset("colours.css").replace("/* dark */", _asset("dark.css"))
-    sheets = [colours, *(_asset(f"{name}.css") for name in ("report", "charts", "gallery"))]
+    sheets = [colours, *(_asset(f"{name}.css") for name in ("report", "charts", "gallery", "cells"))]
     return Markup("").join([*sheets, *(_PICKED.format(place) for place in range(most)), *pictures])
 
 

@@ -104,6 +104,40 @@
     show();
   }
 
+  function lapse(box) {
+    const films = all(".filmed .frames", box).map((film) => all(":scope > li", film));
+    const slider = box.querySelector(".moment"), when = box.querySelector(".when"), play = box.querySelector(".play");
+    const last = Number(slider.max);
+    const names = films.length ? films[0].map((frame) => frame.querySelector("b").textContent) : [];
+    let timer = 0;
+    function show() {
+      const at = Number(slider.value);
+      films.forEach((film) => film.forEach((frame, i) => frame.classList.toggle("now", i === at)));
+      when.textContent = names[at] || "";
+      slider.setAttribute("aria-valuetext", when.textContent);
+    }
+    function stop() {
+      clearInterval(timer);
+      timer = 0;
+      play.setAttribute("aria-pressed", "false");
+      play.textContent = "Play";
+    }
+    function step() {
+      if (Number(slider.value) >= last) { stop(); return; }
+      slider.value = Number(slider.value) + 1;
+      show();
+    }
+    play.addEventListener("click", () => {
+      if (timer) { stop(); return; }
+      if (Number(slider.value) >= last) { slider.value = 0; show(); }
+      play.setAttribute("aria-pressed", "true");
+      play.textContent = "Stop";
+      timer = setInterval(step, 800);
+    });
+    slider.addEventListener("input", () => { stop(); show(); });
+    show();
+  }
+
   function field(value) {
     if (value === null) return "";
     if (typeof value === "number") return String(value);
@@ -150,6 +184,7 @@
   themes();
   evidence();
   all(".gallery-box").forEach(gallery);
+  all(".lapse").forEach(lapse);
   downloads();
   printing();
   whereabouts();

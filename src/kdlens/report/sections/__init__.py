@@ -24,11 +24,13 @@ SECTIONS: Registry[Renderer] = Registry(
         "unicam": "kdlens.report.sections.unicam:unicam_blocks",
         "relevance": "kdlens.report.sections.relevance:relevance_blocks",
         "reliance": "kdlens.report.sections.reliance:reliance_blocks",
+        "knowledge": "kdlens.report.sections.knowledge:knowledge_blocks",
+        "dynamics": "kdlens.report.sections.dynamics:dynamics_blocks",
     },
     group="kdlens.sections",
 )
 
-ORDER = ("unicam", "relevance", "accuracy", "reliance")
+ORDER = ("unicam", "relevance", "accuracy", "reliance", "knowledge", "dynamics")
 """Sections that come first, in this order; others follow in the order they were asked."""
 
 
