@@ -87,7 +87,15 @@ def test_layers_marks_those_auto_would_choose(run):
 
 def test_methods_lists_everything_known_by_name(run):
     output = run("methods")
-    for name in ("unicam", "fitnet", "fashion-scenes", "resnet110", "kd(temperature=4.0, alpha=0.9)", "cnnWIDTH"):
+    for name in (
+        "unicam",
+        "fitnet",
+        "fashion-scenes",
+        "resnet110",
+        "kd(temperature=4.0, alpha=0.9)",
+        "layer-mse(layer='auto'",
+        "cnnWIDTH",
+    ):
         assert name in output
 
 

@@ -27,7 +27,8 @@ SCRIPT = """
             os.kill(os.getppid(), signal.SIGKILL)  # the launcher, then ourselves; the other process loses its peer
             os.kill(os.getpid(), signal.SIGKILL)
 
-    teacher = None if method == "self-distillation" else small_network(8, seed=1, norm=False)
+    width = 4 if method == "layer-mse" else 8
+    teacher = None if method == "self-distillation" else small_network(width, seed=1, norm=False)
     result = distill(teacher, small_network(4, norm=False), small_data(39), method=method, out=out, epochs=2,
                      batch_size=12, augment="crop-flip", validation=small_data(7, seed=9), save_every=1,
                      progress=listener, device="cpu", **options)
@@ -59,13 +60,20 @@ def close(one, other):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("kd", {}), ("at", {"clip": 1.0}), ("fitnet", {"hint_epochs": 1, "beta": 1.0}), ("self-distillation", {})],
+    [
+        ("kd", {}),
+        ("at", {"clip": 1.0}),
+        ("fitnet", {"hint_epochs": 1, "beta": 1.0}),
+        ("layer-mse", {"layer": "layer2.0"}),
+        ("self-distillation", {}),
+    ],
 )
 def test_two_processes_are_one_uneven_shards_included(method, options, make_network, make_data, tmp_path):
     """39 images in batches of 12 leave a last batch of 3: two for one process, one for the other."""
     launched = launch(2, tmp_path / "two", method, options=options)
     assert launched.returncode == 0, launched.stderr
-    teacher = None if method == "self-distillation" else make_network(8, seed=1, norm=False)
+    width = 4 if method == "layer-mse" else 8
+    teacher = None if method == "self-distillation" else make_network(width, seed=1, norm=False)
     alone = distill(
         teacher,
         make_network(4, norm=False),

@@ -58,7 +58,8 @@ def without_time(history):
 
 
 def train(method, network, out, data, **options):
-    teacher = None if method == "self-distillation" else network(8, seed=1)
+    width = 4 if method == "layer-mse" else 8  # it compares layers of one width
+    teacher = None if method == "self-distillation" else network(width, seed=1)
     student = network(4, dropout=0.3)
     settings = {"epochs": 3, "batch_size": 12, "augment": "crop-flip", "validation": data, "record_epochs": "all"}
     return distill(teacher, student, data, method=method, out=out, seed=4, **{**settings, **options})

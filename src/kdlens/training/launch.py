@@ -53,6 +53,7 @@ class Launch:
     def train(self, teacher: nn.Module | None, student: nn.Module, loss: Loss) -> TrainResult:
         """Train `student`, or take it from the folder where that is finished."""
         processes = Processes(self.device)
+        loss.plan(self.settings.epochs)
         layers = self._path_layers(student.to(processes.device), processes.device)
         folder = self._folder(describe_task(student, teacher, loss, self.data, self.settings, layers), processes)
         task = Task(

@@ -13,6 +13,7 @@ from kdlens.models.training_files import PATH_LENGTHS
 from kdlens.processes import Processes
 from kdlens.training.augment import Augmentation
 from kdlens.training.batches import Batches, epoch_order, fetch, shard, split, steps_per_epoch
+from kdlens.training.course import Course
 from kdlens.training.evaluation import evaluate
 from kdlens.training.events import Event, Listener
 from kdlens.training.failures import explained_failures
@@ -137,11 +138,14 @@ class Trainer:
         check_labels(task.data.labels, classes)
         self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters())
         self._base_rate = self._optimizer.param_groups[0]["lr"]
+        phases = task.loss.phases(self.settings.epochs)
+        self._course = Course(phases, task.student, self._factor, self._steps)
+        until_done.callback(self._course.leave)
         self.paths = PathRecorder(task.student, task.path_layers)
 
     def _run_epoch(self) -> None:
         started = time.perf_counter()
-        self.task.student.train()
+        self._course.enter(self._epoch)
         order = epoch_order(len(self.task.data), seed=self.settings.seed, epoch=self._epoch)
         parts = [self._part(indices) for indices in split(order, self.settings.batch_size)[self._step :]]
         loaded = self._load(parts)
@@ -182,7 +186,7 @@ class Trainer:
 
     def _descend(self, loss: Tensor) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._base_rate * self._factor(self._epoch * self._steps + self._step)
+            group["lr"] = self._course.lr(self._base_rate, self._epoch, self._step)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         if self.settings.clip is not None:

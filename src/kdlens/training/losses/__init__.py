@@ -1,7 +1,7 @@
 """Distillation methods by name. A new method is one file with a `Loss` and one line here."""
 
 from kdlens.registry import Registry
-from kdlens.training.losses.base import Inputs, Layers, Loss
+from kdlens.training.losses.base import Inputs, Layers, Loss, Phase
 
 LOSSES: Registry[type[Loss]] = Registry(
     "method",
@@ -11,9 +11,10 @@ LOSSES: Registry[type[Loss]] = Registry(
         "kd": "kdlens.training.losses.kd:KD",
         "label-smoothing": "kdlens.training.losses.labels:LabelSmoothing",
         "labels": "kdlens.training.losses.labels:Labels",
+        "layer-mse": "kdlens.training.losses.layer_mse:LayerMSE",
         "self-distillation": "kdlens.training.losses.self_distillation:SelfDistillation",
     },
     group="kdlens.methods",
 )
 
-__all__ = ["LOSSES", "Inputs", "Layers", "Loss"]
+__all__ = ["LOSSES", "Inputs", "Layers", "Loss", "Phase"]

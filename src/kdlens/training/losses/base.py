@@ -10,7 +10,7 @@ hides in them; no gradient reaches the teacher.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kdlens.errors import ConfigError, ModelError, did_you_mean
+from kdlens.models.upstream import Upstream
 
 UNRECORDED = {"recorded": False}
 """Metadata of an option that cannot be written down, such as a function."""
@@ -29,6 +30,21 @@ class Layers:
 
     student: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training.
+
+    Attributes:
+        epochs: how long.
+        lr: its learning rate; None: the optimiser's.
+        frozen: what of the student does not learn in it; modules named there stay in eval mode.
+    """
+
+    epochs: int
+    lr: float | None = None
+    frozen: Upstream = field(default_factory=Upstream)
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,13 @@ class Loss(nn.Module):
     def unused_parameters(self) -> bool:
         """Whether some step may leave a parameter without gradient (several processes must know)."""
         return False
+
+    def plan(self, epochs: int) -> None:
+        """Settle what depends on the length of the training, before anything is written down."""
+
+    def phases(self, epochs: int) -> tuple[Phase, ...]:
+        """Return the phases of a training of so many epochs; asked after `build`."""
+        return (Phase(epochs),)
 
     def layers(self, student: nn.Module, teacher: nn.Module, example: Tensor) -> Layers:
         """Return the layers to record for a student and a teacher that take images like `example`, `(1, C, H, W)`."""
