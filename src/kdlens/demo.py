@@ -30,6 +30,9 @@ SEEDS = 3
 SHORTCUT = 0.8
 """Chance that the background follows the class in the students' training images."""
 
+RECORDED = (1, 2, 3, 4, 6)
+"""Epochs after which students and baselines are kept, beside their start, so that it can be seen how they learned."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -40,11 +43,12 @@ class Recipe:
     bias: float
     epochs: int
     seeds: int = 1
+    recorded: bool = False
     teacher: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_STUDENT: dict[str, Any] = {"arch": "zoo:cnn8", "bias": SHORTCUT, "epochs": 6, "seeds": SEEDS}
+_STUDENT: dict[str, Any] = {"arch": "zoo:cnn8", "bias": SHORTCUT, "epochs": 6, "seeds": SEEDS, "recorded": True}
 _KD: dict[str, Any] = {"temperature": 2.0, "alpha": 0.9}
 
 RECIPES = (
@@ -67,13 +71,16 @@ models:
   baseline:
     arch: zoo:cnn8
     weights: {baseline}
+    training: {baseline_training}
   students:
     kd:
       arch: zoo:cnn8
       weights: {kd}
+      training: {kd_training}
     kd-from-shortcut:
       arch: zoo:cnn8
       weights: {harmful}
+      training: {harmful_training}
 questions: [accuracy, reliance, unicam, relevance]
 doctor: true
 """
@@ -127,7 +134,8 @@ def _trained(
         out=out / "training" / name,
         progress=listener,
         cache_teacher=teacher is not None,
-        path_layers=(),
+        record_epochs=RECORDED if recipe.recorded else "none",
+        path_layers="auto" if recipe.recorded else (),
         **recipe.options,
     )
     models = out / "models"
@@ -137,7 +145,10 @@ def _trained(
 
 
 def _study_text(seed: int) -> str:
-    def files(name: str) -> str:
-        return "[" + ", ".join(f"models/{name}-{seed + i}.safetensors" for i in range(SEEDS)) + "]"
+    def each(place: str) -> str:
+        return "[" + ", ".join(place.format(seed + i) for i in range(SEEDS)) + "]"
 
-    return STUDY.format(seed=seed, baseline=files("baseline"), kd=files("kd"), harmful=files("kd-from-shortcut"))
+    names = {"baseline": "baseline", "kd": "kd", "harmful": "kd-from-shortcut"}
+    weights = {key: each(f"models/{name}-{{}}.safetensors") for key, name in names.items()}
+    training = {f"{key}_training": each(f"training/{name}-{{}}") for key, name in names.items()}
+    return STUDY.format(seed=seed, **weights, **training)
