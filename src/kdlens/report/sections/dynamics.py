@@ -51,7 +51,7 @@ def _in_pairs(block: Block) -> Block:
     """Four drawings stand two by two."""
     if not isinstance(block, Picker):
         return block
-    return replace(block, blocks=tuple(replace(b, least="wide") if isinstance(b, Grid) else b for b in block.blocks))
+    return replace(block, blocks=tuple(replace(b, least="pairs") if isinstance(b, Grid) else b for b in block.blocks))
 
 
 def _strip(answer: Answer, setting: Setting, metric: str, kind: str) -> Block | None:
