@@ -11,7 +11,7 @@ from kdlens.errors import ConfigError, DataError
 Rule = Literal["half", "nearest"]
 Cells = int | tuple[int, int]
 
-SMALLEST_CELL = 3
+SMALLEST_CELL = 2
 """Pixels a side of a cell that `choose_grid` still takes."""
 
 PUBLISHED_GRID = 16
@@ -112,11 +112,11 @@ def choose_grid(height: int, width: int) -> int:
     """Cells a side: the published 16 where the image is large enough, fewer for small images.
 
     Cells of one size are wanted, because a cell of more pixels has more to lose: the largest count up to 16 that
-    divides both sides into cells of at least 3 pixels; where that leaves fewer than 6, the sides are divided unevenly.
+    divides both sides into cells of at least 2 pixels; where that leaves fewer than 6, the sides are divided unevenly.
 
     Example:
         >>> [choose_grid(side, side) for side in (28, 32, 33, 64, 224, 227)]
-        [7, 8, 11, 16, 16, 16]
+        [14, 16, 11, 16, 16, 16]
     """
     most = min(PUBLISHED_GRID, min(height, width) // SMALLEST_CELL)
     even = [cells for cells in range(_LEAST_GRID, most + 1) if height % cells == 0 and width % cells == 0]

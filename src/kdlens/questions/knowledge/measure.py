@@ -1,0 +1,129 @@
+"""Entropy maps of a study's networks: the same images, the same cells and the same probes for all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdlens.errors import ConfigError
+from kdlens.questions.context import Context, Subject
+from kdlens.questions.discarding.discarding import accept_linear, information_discarding
+
+TRIED = 10
+"""Images on which the fast way is compared with the slow one before it is believed."""
+
+
+def check_options(question: str, protocol: str, backend: str, threshold: float, background: str, gallery: int) -> None:
+    """Refuse options that make no sense.
+
+    Raises:
+        ConfigError: an unknown name, or a number out of range.
+    """
+    for option, given, known in (
+        ("protocol", protocol, ("published", "converged", "alpha")),
+        ("backend", backend, ("auto", "linear", "monte-carlo")),
+        ("background", background, ("dataset", "image")),
+    ):
+        if given not in known:
+            raise ConfigError(f'{question}\'s {option} must be one of {", ".join(known)}, not "{given}"')
+    if not 0 <= threshold < float("inf") or gallery < 0:
+        raise ConfigError(f"{question} needs threshold >= 0 and gallery >= 0, got {threshold} and {gallery}")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the information that a layer discards is measured; one way for all that is compared.
+
+    Attributes:
+        grid: cells a side.
+        protocol: see `kdlens.information_discarding`.
+        backend: `"auto"`, `"linear"` or `"monte-carlo"`.
+        seed: of the probes.
+    """
+
+    grid: int
+    protocol: str
+    backend: str
+    seed: int
+
+    def options(self, backend: str) -> dict[str, Any]:
+        """Keyword arguments of `information_discarding`."""
+        return {"grid": self.grid, "protocol": self.protocol, "backend": backend, "seed": self.seed}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which way was taken at a layer, and why."""
+
+    backend: str
+    reason: str
+
+
+def label(subject: Subject) -> str:
+    """A network's name, with its seed from the second on."""
+    return subject.name if subject.seed == 0 else f"{subject.name} (seed {subject.seed})"
+
+
+def decide(
+    context: Context, measure: Measure, places: Sequence[tuple[Subject, str]], images: Tensor, indices: Tensor
+) -> Decision:
+    """Choose the backend for layers that are compared: the fast one if every network passes, else the slow one for all.
+
+    Args:
+        context: the study.
+        measure: how to measure.
+        places: networks and their layers.
+        images: the images, of which the first few are tried.
+        indices: positions of the images in the data.
+    """
+    if measure.backend != "auto":
+        return Decision(measure.backend, "as asked for")
+    reasons = []
+    for subject, layer in places:
+        context.progress(f"{label(subject)}: trying the fast way at {layer}")
+        backend, reason = _try(context, measure, subject, layer, images[:TRIED], indices[:TRIED])
+        if backend != "linear":
+            return Decision(backend, f"{label(subject)}: {reason}")
+        reasons.append(f"{label(subject)}: {reason}")
+    return Decision("linear", "; ".join(dict.fromkeys(reasons)))
+
+
+def entropy_maps(
+    context: Context, measure: Measure, subject: Subject, layer: str, images: Tensor, indices: Tensor, backend: str
+) -> Tensor:
+    """Entropy of every cell, `(n, gh, gw)` nats on the CPU; NaN for an image of which no feature moves.
+
+    Args:
+        context: the study.
+        measure: how to measure.
+        subject: the network.
+        layer: where.
+        images: as the network takes them.
+        indices: their positions in the data, which choose the probes.
+        backend: as decided.
+    """
+
+    def run(network: nn.Module, part: Tensor, places: Tensor) -> dict[str, Tensor]:
+        positions = indices[places.cpu()]
+        found = information_discarding(network, part, layer=layer, positions=positions, **measure.options(backend))
+        return {"entropy": found.entropy}
+
+    return context.through(subject, images, run)["entropy"]
+
+
+def _try(
+    context: Context, measure: Measure, subject: Subject, layer: str, images: Tensor, indices: Tensor
+) -> tuple[str, str]:
+    """Backend and reason, the same on all processes: one of them tries, and says what it found in numbers."""
+
+    def run(network: nn.Module, part: Tensor, places: Tensor) -> dict[str, Tensor]:
+        options = {name: value for name, value in measure.options("auto").items() if name != "backend"}
+        found = accept_linear(network, images.to(part.device), layer=layer, positions=indices, **options)
+        text = f"{found.backend}|{found.reason}".encode()
+        return {"text": torch.tensor(list(text), dtype=torch.uint8)[None]}
+
+    told = context.through(subject, images[:1], run)["text"]
+    backend, _, reason = bytes(told[0].tolist()).decode().partition("|")
+    return backend, reason
