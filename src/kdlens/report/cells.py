@@ -14,9 +14,6 @@ from kdlens.report.images import dimmed_uri, is_small, outline, picture_uri
 from kdlens.report.numbers import count
 from kdlens.report.setting import Setting
 
-_INSET = 0.24
-"""Points off the object are drawn smaller, so that they are told apart without colours, too."""
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -152,15 +149,24 @@ def _named(kept: np.ndarray, moments: Sequence[str]) -> list[tuple[np.ndarray, s
 def _frame(kept: np.ndarray, foreground: np.ndarray, moment: str) -> Frame:
     on, off = kept & foreground, kept & ~foreground
     caption = f"{count(int(on.sum()), 'point')} on the object, {int(off.sum())} off it"
-    return Frame(squares(on.astype(np.uint8)), squares(off.astype(np.uint8), _INSET), caption, moment)
+    return Frame(squares(on.astype(np.uint8)), diamonds(off.astype(np.uint8)), caption, moment)
 
 
-def squares(cells: UInt8[np.ndarray, "gh gw"], inset: float = 0.0) -> str:
+def squares(cells: UInt8[np.ndarray, "gh gw"]) -> str:
     """Path data of one square for every cell, in units of cells.
 
     Example:
-        >>> squares(np.array([[0, 1], [0, 0]], np.uint8)), squares(np.array([[1]], np.uint8), 0.25)
-        ('M1,0h1v1h-1z', 'M0.25,0.25h0.5v0.5h-0.5z')
+        >>> squares(np.array([[0, 1], [0, 0]], np.uint8))
+        'M1,0h1v1h-1z'
     """
-    side = f"{1 - 2 * inset:g}"
-    return "".join(f"M{x + inset:g},{y + inset:g}h{side}v{side}h-{side}z" for y, x in np.argwhere(cells).tolist())
+    return "".join(f"M{x},{y}h1v1h-1z" for y, x in np.argwhere(cells).tolist())
+
+
+def diamonds(cells: UInt8[np.ndarray, "gh gw"]) -> str:
+    """The same with diamonds, which are told from squares without colours, too.
+
+    Example:
+        >>> diamonds(np.array([[0, 1], [0, 0]], np.uint8))
+        'M1.5,0l.5,.5l-.5,.5l-.5-.5z'
+    """
+    return "".join(f"M{x}.5,{y}l.5,.5l-.5,.5l-.5-.5z" for y, x in np.argwhere(cells).tolist())
