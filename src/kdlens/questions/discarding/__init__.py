@@ -1,0 +1,1 @@
+"""How much of every part of the input a layer discards."""

@@ -1,0 +1,48 @@
+"""Random numbers that belong to an image, so that they are the same in any batch, network, checkpoint and process."""
+
+import hashlib
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Noise:
+    """Draws for one image.
+
+    Args:
+        seed: seed of the study.
+        position: which image it is.
+
+    Example:
+        >>> one, again = Noise(0, 7).normal("pilot", (2,)), Noise(0, 7).normal("pilot", (2,))
+        >>> torch.equal(one, again)
+        True
+    """
+
+    def __init__(self, seed: int, position: int) -> None:
+        self._seed, self._position = seed, position
+        self._running: dict[str, torch.Generator] = {}
+
+    def again(self) -> "Noise":
+        """The same draws from the beginning."""
+        return Noise(self._seed, self._position)
+
+    def normal(self, purpose: str, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+        """Standard normal numbers on the CPU; each call for a purpose goes on where the last one ended."""
+        return torch.randn(shape, generator=self._generator(purpose))
+
+    def signs(self, purpose: str, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+        """Numbers -1 and 1."""
+        bits = torch.randint(0, 2, shape, generator=self._generator(purpose), dtype=torch.int8)
+        return bits.float().mul_(2).sub_(1)
+
+    def order(self, purpose: str, count: int) -> Tensor:
+        """A permutation of `range(count)`."""
+        return torch.randperm(count, generator=self._generator(purpose))
+
+    def _generator(self, purpose: str) -> torch.Generator:
+        if purpose not in self._running:
+            digest = hashlib.sha256(f"{self._seed}/{self._position}/{purpose}".encode()).digest()
+            self._running[purpose] = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        return self._running[purpose]
