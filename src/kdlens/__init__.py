@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kdlens.models.taps import Recorder as Recorder
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
+    from kdlens.questions.discarding.discarding import information_discarding as information_discarding
+    from kdlens.questions.dynamics.dynamics import learning_dynamics as learning_dynamics
     from kdlens.questions.knowledge.points import knowledge_points as knowledge_points
     from kdlens.questions.relevance.relevance import feature_similarity as feature_similarity
     from kdlens.questions.relevance.relevance import relevance as relevance
@@ -39,7 +41,9 @@ _PUBLIC = {
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
     "feature_similarity": "kdlens.questions.relevance.relevance",
+    "information_discarding": "kdlens.questions.discarding.discarding",
     "knowledge_points": "kdlens.questions.knowledge.points",
+    "learning_dynamics": "kdlens.questions.dynamics.dynamics",
     "load_dataset": "kdlens.data",
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",

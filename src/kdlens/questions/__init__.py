@@ -8,6 +8,8 @@ QUESTIONS: Registry[Any] = Registry(
     "question",
     {
         "accuracy": "kdlens.questions.accuracy.question:Accuracy",
+        "dynamics": "kdlens.questions.dynamics.question:Dynamics",
+        "knowledge": "kdlens.questions.knowledge.question:Knowledge",
         "reliance": "kdlens.questions.reliance.question:Reliance",
         "relevance": "kdlens.questions.relevance.question:RelevanceQuestion",
         "unicam": "kdlens.questions.unicam.question:UniCAMQuestion",
