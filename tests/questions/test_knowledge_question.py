@@ -398,3 +398,23 @@ def test_what_the_time_lapse_draws(trained):
     assert arrays["kept.kd"].shape == arrays["kept.baseline"].shape == (4, 3, GRID, GRID)
     assert arrays["curve.points_on_object.kd"][:, 0] == pytest.approx([2 / 3, 11 / 3, 11 / 3, 11 / 3])
     assert arrays["path.per_step.baseline"].tolist() == [0, 1, 2, 3]
+
+
+def test_the_dynamics_of_several_seeds(make_context):
+    context = networks(
+        big_squares(make_context(n=60, seeds=2)), teacher=Keeps(1, 1), baseline=Keeps(2, 3), kd=Keeps(4, 2)
+    )
+    context.at = lambda subject, checkpoint: replace(subject, network=checkpoint.source)
+    kept = {
+        ("kd", 0): history((1, 4), (4, 3), (4, 2), (4, 2)),
+        ("kd", 1): history((1, 4), (2, 3), (4, 2), (4, 2)),
+        ("baseline", 0): history((1, 4), (2, 4), (4, 4), (2, 3)),
+        ("baseline", 1): history((1, 4), (2, 4), (3, 4), (4, 3)),
+    }
+    context.subjects = tuple(replace(s, history=kept.get((s.name, s.seed))) for s in context.subjects)
+    rows = watch_learning(context).select(metric="d_mean_per_step_change", model="kd", layer="layer3")
+    assert [row.seed for row in rows] == [0, 1, None]
+    assert [row.value for row in rows] == [0.5 - 0.75, 0.75 - 1.0, -0.25]
+    rho = watch_learning(context).select(metric="rho_gain", model="kd", layer="layer3")
+    assert rho[0].value > rho[1].value == 0  # the second baseline makes no detour either
+    assert rho[2].low < 0 < rho[2].value  # two seeds that differ tell little
