@@ -37,7 +37,7 @@ class Found:
     reason: str = "as exact as two seeds"
 
 
-def fake_discarding(network, images, *, layer, grid, protocol, backend, seed, positions):
+def fake_discarding(network, images, *, layer, grid, protocol, backend, seed, probes, positions):
     """-3.4 where a cell is kept and -2.8 elsewhere; of every third image one object cell less is kept."""
     entropy = torch.full((len(images), grid, grid), -2.8)
     foreground = on_grid(images.amax(1) > 0.6, grid)
@@ -249,6 +249,28 @@ def test_one_network_that_needs_monte_carlo_makes_all_use_it(context, monkeypatc
     assert set(used) == {"linear"}
 
 
+def test_probes_are_passed_on(trained, monkeypatch):
+    """To the measure and to the trial of the fast way, in both questions."""
+    given = []
+
+    def watch(network, images, *, probes, **options):
+        given.append(probes)
+        return fake_discarding(network, images, probes=probes, **options)
+
+    def try_it(network, images, *, probes, **options):
+        given.append(probes)
+        return accept(network, images)
+
+    monkeypatch.setattr(measure, "information_discarding", watch)
+    monkeypatch.setattr(measure, "accept_linear", try_it)
+    ask(trained)
+    assert set(given) == {64}
+    for question, probes in ((Knowledge, 16), (Dynamics, 32)):
+        given.clear()
+        question(images=60, grid=GRID, probes=probes).answer(trained)
+        assert set(given) == {probes}
+
+
 def test_what_the_report_draws(context):
     arrays = ask(context, gallery=5).arrays
     assert arrays["image"].shape == (5, 16, 16, 3)
@@ -270,6 +292,7 @@ def test_what_the_report_draws(context):
         ({"threshold": -1.0}, "threshold >= 0"),
         ({"foreground": "box"}, '"box"'),
         ({"backend": "fast"}, '"fast"'),
+        ({"probes": 7}, "probes >= 8, got 7"),
     ],
 )
 def test_options_are_checked(options, text):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import kdlens
-from kdlens.errors import DataError, HistoryError
+from kdlens.errors import ConfigError, DataError, HistoryError
 from kdlens.models.history import as_history
 from kdlens.questions.discarding.discarding import information_discarding
 from kdlens.questions.dynamics import dynamics
@@ -62,6 +62,15 @@ def test_every_checkpoint_is_counted_as_it_would_be_alone(found, checkpoints, gi
     assert found.kept.any()
     assert found.path.tolist() == [0.0, 0.5, 0.75]
     assert found.d_var == pytest.approx(found.d_std**2)
+
+
+def test_probes_are_those_of_the_measure(checkpoints, given):
+    images, masks = given
+    few = watch(checkpoints, images, masks, backend="linear", probes=8)
+    alone = information_discarding(
+        checkpoints[0][0], images, layer="3", grid=4, backend="linear", probes=8, positions=torch.arange(5)
+    )
+    assert torch.equal(few.kept[0], kdlens.knowledge_points(alone.entropy, masks[:, ::2, ::2] > 0, 0.05).kept)
 
 
 def test_the_same_network_at_every_checkpoint_makes_no_detour(checkpoints, given):
@@ -125,6 +134,8 @@ def test_wrong_input_is_named(checkpoints, given):
         watch(checkpoints[:1], images, masks)
     with pytest.raises(HistoryError, match="path lengths"):
         kdlens.learning_dynamics(checkpoints[0][0], [net for net, _ in checkpoints], images, masks, layer="3", grid=4)
+    with pytest.raises(ConfigError, match="probes must be 8 or more"):
+        watch(checkpoints, images, masks, probes=4)
     with pytest.raises(DataError, match="one mask each"):
         watch(checkpoints, images, masks[:2])
     with pytest.raises(DataError, match=r"got \(5, 7, 7\)"):

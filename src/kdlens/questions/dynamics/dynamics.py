@@ -31,6 +31,7 @@ def learning_dynamics(
     backend: str = "auto",
     threshold: float = 0.2,
     background: Background = "dataset",
+    probes: int = 128,
     seed: int = 0,
 ) -> LearningDynamics:
     """When were the points of an image learned, how far had the weights travelled by then, and which were given up?
@@ -53,6 +54,7 @@ def learning_dynamics(
         backend: likewise; `"auto"` decides at the last checkpoint, once for all.
         threshold: b, nats.
         background: what the level is taken from; see `kdlens.knowledge_points`.
+        probes: backward passes an image, of the fast way; see `kdlens.information_discarding`.
         seed: of the probes.
 
     Returns:
@@ -61,6 +63,7 @@ def learning_dynamics(
     Raises:
         HistoryError: fewer than two checkpoints, checkpoints of another network, or no path lengths of this layer.
         DataError: as many masks as images are needed, of their size or the grid's.
+        ConfigError: an unknown name, or a number out of range.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 2)).eval()
@@ -82,7 +85,7 @@ def learning_dynamics(
     cells = as_foreground(foreground, (int(images.shape[2]), int(images.shape[3])), (grid, grid))
     known = as_history(history).of(network)
     lengths = None if path is None else known.path(layer, path)
-    options: dict[str, Any] = {"layer": layer, "grid": grid, "protocol": protocol, "seed": seed}
+    options: dict[str, Any] = {"layer": layer, "grid": grid, "protocol": protocol, "probes": probes, "seed": seed}
     last = at_checkpoint(network, known.checkpoints[-1])
     if backend == "auto":
         backend = accept_linear(last, images[:TRIED], positions=torch.arange(len(images))[:TRIED], **options).backend

@@ -45,6 +45,7 @@ class Dynamics:
         grid: cells a side; `"auto"`: 16, or fewer where the images are small.
         protocol: see `kdlens.information_discarding`.
         backend: `"auto"`, `"linear"` (fast) or `"monte-carlo"` (slow); all networks get the same one.
+        probes: backward passes an image, of the fast way; fewer are quicker and noisier.
         threshold: by how much less than the background a cell must be discarded, nats.
         background: `"dataset"`, as published, or `"image"`.
         foreground: `"masks"`, or `"centre"` for crops centred on their object.
@@ -58,6 +59,7 @@ class Dynamics:
     grid: int | Literal["auto"] = "auto"
     protocol: Literal["published", "converged", "alpha"] = "published"
     backend: Literal["auto", "linear", "monte-carlo"] = "auto"
+    probes: int = 64
     threshold: float = 0.2
     background: Background = "dataset"
     foreground: Literal["masks", "centre"] = "masks"
@@ -65,7 +67,9 @@ class Dynamics:
 
     def __post_init__(self) -> None:
         Setup(self.images, self.grid, self.foreground).check(self.name)
-        check_options(self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery)
+        check_options(
+            self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery, self.probes
+        )
         if self.path not in KINDS:
             raise ConfigError(f'path must be "per_step" or "per_epoch", not "{self.path}"')
 
@@ -86,7 +90,7 @@ class Dynamics:
         drawn = draw(context, Setup(self.images, self.grid, self.foreground), answer) if epochs else None
         if drawn is None:
             return answer
-        measure = Measure(drawn.cells[0], self.protocol, self.backend, context.seed)
+        measure = Measure(drawn.cells[0], self.protocol, self.backend, context.seed, self.probes)
         decision = decide(context, measure, places, drawn.images, drawn.indices)
         trained = {
             place: _measure(answer, context, measure, place, drawn, epochs, decision.backend) for place in places

@@ -14,8 +14,13 @@ from kdlens.questions.discarding.discarding import accept_linear, information_di
 TRIED = 10
 """Images on which the fast way is compared with the slow one before it is believed."""
 
+FEWEST = 8
+"""Probes an image needs."""
 
-def check_options(question: str, protocol: str, backend: str, threshold: float, background: str, gallery: int) -> None:
+
+def check_options(
+    question: str, protocol: str, backend: str, threshold: float, background: str, gallery: int, probes: int
+) -> None:
     """Refuse options that make no sense.
 
     Raises:
@@ -30,6 +35,8 @@ def check_options(question: str, protocol: str, backend: str, threshold: float, 
             raise ConfigError(f'{question}\'s {option} must be one of {", ".join(known)}, not "{given}"')
     if not 0 <= threshold < float("inf") or gallery < 0:
         raise ConfigError(f"{question} needs threshold >= 0 and gallery >= 0, got {threshold} and {gallery}")
+    if probes < FEWEST:
+        raise ConfigError(f"{question} needs probes >= {FEWEST}, got {probes}")
 
 
 @dataclass(frozen=True)
@@ -41,16 +48,24 @@ class Measure:
         protocol: see `kdlens.information_discarding`.
         backend: `"auto"`, `"linear"` or `"monte-carlo"`.
         seed: of the probes.
+        probes: backward passes an image, of the fast way.
     """
 
     grid: int
     protocol: str
     backend: str
     seed: int
+    probes: int
 
     def options(self, backend: str) -> dict[str, Any]:
         """Keyword arguments of `information_discarding`."""
-        return {"grid": self.grid, "protocol": self.protocol, "backend": backend, "seed": self.seed}
+        return {
+            "grid": self.grid,
+            "protocol": self.protocol,
+            "backend": backend,
+            "seed": self.seed,
+            "probes": self.probes,
+        }
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Knowledge:
         grid: cells a side; `"auto"`: 16, or fewer where the images are small.
         protocol: see `kdlens.information_discarding`.
         backend: `"auto"`, `"linear"` (fast) or `"monte-carlo"` (slow); all networks of a layer get the same one.
+        probes: backward passes an image, of the fast way; fewer are quicker and noisier.
         threshold: by how much less than the background a cell must be discarded, nats.
         background: `"dataset"`, as published, or `"image"`.
         foreground: `"masks"`, or `"centre"` for crops centred on their object.
@@ -39,6 +40,7 @@ class Knowledge:
     grid: int | Literal["auto"] = "auto"
     protocol: Literal["published", "converged", "alpha"] = "published"
     backend: Literal["auto", "linear", "monte-carlo"] = "auto"
+    probes: int = 64
     threshold: float = 0.2
     background: Background = "dataset"
     foreground: Literal["masks", "centre"] = "masks"
@@ -46,7 +48,9 @@ class Knowledge:
 
     def __post_init__(self) -> None:
         Setup(self.images, self.grid, self.foreground).check(self.name)
-        check_options(self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery)
+        check_options(
+            self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery, self.probes
+        )
 
     def answer(self, context: Context) -> Answer:
         """Count the points of every student and baseline on the same images, with the same probes.
@@ -59,7 +63,7 @@ class Knowledge:
         if drawn is None:
             answer.notes = notes(options)
             return answer
-        measure = Measure(drawn.cells[0], self.protocol, self.backend, context.seed)
+        measure = Measure(drawn.cells[0], self.protocol, self.backend, context.seed, self.probes)
         maps: dict[tuple[Subject, str], Tensor] = {}
         decisions: dict[str, Decision] = {}
         for layer, subjects in places_by_layer(context).items():
