@@ -158,7 +158,7 @@ class TestAcceptance:
         net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()).eval()
         decided = accept_linear(net, torch.rand(4, 1, 16, 16), layer="2", grid=8)
         assert decided.backend == "linear"
-        assert decided.reason == "derivatives agree with 128 draws on each of 4 images"
+        assert decided.reason == "derivatives agree with 256 draws on each of 4 images"
         assert decided.images == 4
 
     @pytest.mark.parametrize("net", [Steep(), Stairs()], ids=["waves", "stairs"])

@@ -14,7 +14,7 @@ from kdlens.models.given import require_network
 from kdlens.questions.discarding.acceptance import Acceptance, accept
 from kdlens.questions.discarding.cells import Grid
 from kdlens.questions.discarding.lens import Lens, lens
-from kdlens.questions.discarding.linear import Solved, solve
+from kdlens.questions.discarding.linear import Solved, solve_linear
 from kdlens.questions.discarding.monte_carlo import Crowd, solve_all
 from kdlens.questions.discarding.noise import Noise
 from kdlens.questions.discarding.probes import Budget
@@ -179,8 +179,7 @@ Run = Callable[[Lens, Tensor, list[Noise], Recipe], list[Solved]]
 
 def _linear(budget: Budget) -> Run:
     def run(lens: Lens, images: Tensor, noises: list[Noise], recipe: Recipe) -> list[Solved]:
-        pairs = zip(images, noises, strict=True)
-        return [solve(lens, image.to(lens.device), noise, recipe, budget) for image, noise in pairs]
+        return solve_linear(lens, images, noises, recipe, budget)
 
     return run
 

@@ -11,6 +11,7 @@ clean input a ReLU hides what happens on its other side. Three things make few p
   loss and how fast the network leaves the linear regime.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +57,7 @@ class Budget:
     @property
     def points(self) -> int:
         """Noisy inputs at which derivatives are taken."""
-        return max(4, self.probes // 8)
+        return max(8, self.probes // 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +90,11 @@ def measure(
     energies = moved.double().square().sum(1)
     unit = _mean_energy(lens.changes(x, start * few, clean))
     here = energies[: budget.few].mean()
-    further = _mean_energy(lens.changes(x, STEP * spread.cpu() * few, clean))
-    if not (torch.isfinite(torch.stack([unit, here, further])).all() and unit > 0 and here > 0 and further > 0):
+    even = bool((sigma == STEP * start).all())  # then a step below is the unit's own noise
+    below = unit if even else _mean_energy(lens.changes(x, spread.cpu() / STEP * few, clean))
+    if not (torch.isfinite(torch.stack([unit, here, below])).all() and unit > 0 and here > 0 and below > 0):
         return None
-    decay = (1 - 0.5 * (further / here).log() / torch.tensor(STEP).log()).clamp(-0.5, 0.9)
+    decay = (1 - 0.5 * (here / below).log() / math.log(STEP)).clamp(-0.5, 0.9)
     raw = _energies(lens, x, spread, moved, noise, budget)
     variance = sigma.double().cpu().square()
     predicted = (raw * variance).sum()
