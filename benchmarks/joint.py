@@ -5,7 +5,6 @@ python -m benchmarks.joint
 
 import argparse
 import itertools
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 
 import kdlens
-from benchmarks.measure import table, write
+from benchmarks.measure import least_cpu, table, write
 from kdlens.bench.cases import Case
 from kdlens.bench.methods import gradcam
 from kdlens.bench.triples import load_triple
@@ -50,9 +49,9 @@ def cost() -> dict[str, float]:
 
     cases = [Case(a, b, images, labels, (images, labels)) for a, b in (networks, networks[::-1])]
     return {
-        "Grad-CAM": _cpu(lambda: [gradcam(case) for case in cases], 5),
-        "gradients": _cpu(traced("gradients"), 5),
-        "occlusion": _cpu(traced("occlusion"), 1),
+        "Grad-CAM": least_cpu(lambda: [gradcam(case) for case in cases], 5),
+        "gradients": least_cpu(traced("gradients"), 5),
+        "occlusion": least_cpu(traced("occlusion"), 1),
     }
 
 
@@ -75,15 +74,6 @@ def within(world: str) -> tuple[list[float], list[float]]:
 
 def _spread(shares: list[float]) -> str:
     return f"{sum(shares) / len(shares):.2f} ({min(shares):.2f} to {max(shares):.2f}, {len(shares)} pairs)"
-
-
-def _cpu(function: Callable[[], object], times: int) -> float:
-    best = float("inf")
-    for _ in range(times):
-        start = time.process_time()
-        function()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import argparse
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import kdlens
-from benchmarks.measure import table, write
+from benchmarks.measure import least_cpu, table, write
 from kdlens.data.scenes import FashionScenes
 from kdlens.questions.discarding.discarding import information_discarding
 from kdlens.questions.knowledge.masks import on_grid
@@ -102,7 +101,7 @@ def compare(network: nn.Module, layer: str, count: int) -> Figures:
     images, _, masks = kdlens.Images(scenes, mean=scenes.mean, std=scenes.std).batch(torch.arange(count))
     assert masks is not None
     foreground = on_grid(masks, GRID)
-    published = _cpu(lambda: published_loop(network, layer, images[0]))
+    published = least_cpu(lambda: published_loop(network, layer, images[0]))
 
     def maps(backend: str, seed: int, probes: int = 128) -> Tensor:
         options = {"layer": layer, "grid": GRID, "backend": backend, "seed": seed, "probes": probes}
@@ -120,7 +119,7 @@ def compare(network: nn.Module, layer: str, count: int) -> Figures:
     alike = sum(_jaccard(a, b) for a, b in pairs) / len(pairs)
     lines = [Line("loop, one seed against the others", apart, alike, slow)]
     for probes in PROBES:
-        seconds = _cpu(lambda probes=probes: maps("linear", 0, probes)) / count
+        seconds = least_cpu(lambda probes=probes: maps("linear", 0, probes)) / count
         tries = [maps("linear", seed, probes) for seed in range(2)]
         rms = (sum(_rms(t, loops.mean(0)) ** 2 for t in tries) / len(tries)) ** 0.5
         overlap = [_jaccard(points(t), points(loop)) for t in tries for loop in loops]
@@ -175,16 +174,6 @@ def _jaccard(a: Tensor, b: Tensor) -> float:
     """Mean over images of the overlap of two sets of cells; 1 where both are empty."""
     both, either = (a & b).flatten(1).sum(1), (a | b).flatten(1).sum(1)
     return torch.where(either > 0, both / either.clamp_min(1), torch.ones(len(a))).mean().item()
-
-
-def _cpu(function: Callable[[], object]) -> float:
-    """Least CPU seconds of two runs."""
-    best = float("inf")
-    for _ in range(2):
-        start = time.process_time()
-        function()
-        best = min(best, time.process_time() - start)
-    return best
 
 
 if __name__ == "__main__":

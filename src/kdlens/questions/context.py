@@ -134,6 +134,14 @@ class Question(Protocol):
         ...
 
 
+def by_student(context: Context) -> list[list[Trio]]:
+    """The trios of each student, in the order of the study."""
+    groups: dict[str, list[Trio]] = {}
+    for trio in context.trios():
+        groups.setdefault(trio.student.name, []).append(trio)
+    return list(groups.values())
+
+
 def reference_size(classes: int) -> int:
     """Size of the reference set a study draws: at least 128 images and at least 8 of a class."""
     return max(128, 8 * classes)

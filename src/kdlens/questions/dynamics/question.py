@@ -10,7 +10,7 @@ from torch import Tensor
 from kdlens.answer import Answer, Notes
 from kdlens.errors import ConfigError, HistoryError
 from kdlens.models.history import History
-from kdlens.questions.context import Context, Subject, Trio
+from kdlens.questions.context import Context, Subject, Trio, by_student
 from kdlens.questions.dynamics.counting import LearningDynamics
 from kdlens.questions.dynamics.findings import (
     say_all,
@@ -28,7 +28,6 @@ from kdlens.questions.knowledge.findings import say_backend
 from kdlens.questions.knowledge.measure import Measure, check_options, decide, entropy_maps, label
 from kdlens.questions.knowledge.pictures import examples
 from kdlens.questions.knowledge.points import Background
-from kdlens.questions.knowledge.question import by_student
 from kdlens.questions.knowledge.rows import Counting
 from kdlens.questions.pairing import foreign_pairs, pair_layers
 

@@ -100,6 +100,7 @@ def decide(
         context.progress(f"{label(subject)}: trying the fast way at {layer}")
         backend, reason = _try(context, measure, subject, layer, images[:TRIED], indices[:TRIED])
         if backend != "linear":
+            context.progress(f"{layer} needs the slow way for all networks, which may take long ({reason})")
             return Decision(backend, f"{label(subject)}: {reason}")
         reasons.append(f"{label(subject)}: {reason}")
     return Decision("linear", "; ".join(dict.fromkeys(reasons)))

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from kdlens.answer import Answer, Notes
-from kdlens.questions.context import Context, Subject, Trio
+from kdlens.questions.context import Context, Subject, by_student
 from kdlens.questions.knowledge.drawn import Drawn, Setup, draw
 from kdlens.questions.knowledge.findings import say_all, say_backend, say_rejected, say_without_points
 from kdlens.questions.knowledge.measure import Decision, Measure, check_options, decide, entropy_maps, label
@@ -96,14 +96,6 @@ class Knowledge:
         if self.gallery:
             chosen, arrays = examples(context, drawn, self.gallery)
             answer.arrays |= arrays | kept_cells(last, counting, chosen)
-
-
-def by_student(context: Context) -> list[list[Trio]]:
-    """The trios of each student, in the order of the study."""
-    groups: dict[str, list[Trio]] = {}
-    for trio in context.trios():
-        groups.setdefault(trio.student.name, []).append(trio)
-    return list(groups.values())
 
 
 def places_by_layer(context: Context, *, last: bool = False) -> dict[str, list[tuple[Subject, str]]]:

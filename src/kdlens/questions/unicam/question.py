@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from kdlens.answer import Answer
 from kdlens.errors import ConfigError, DataError, StatisticsError
-from kdlens.questions.context import Context, Trio
+from kdlens.questions.context import Context, Trio, by_student
 from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.unicam.checked import Checks
 from kdlens.questions.unicam.findings import (
@@ -87,7 +87,7 @@ class UniCAMQuestion:
         maps = self._maps(view, temperatures)
         shares, checks = Shares(view, maps), Checks(view, maps, temperatures) if self.checks else None
         judged = []
-        for trios in _by_student(context):
+        for trios in by_student(context):
             found = self._knowledge(answer, view, trios, shares, checks)
             if found:
                 add_knowledge(answer, found)
@@ -136,11 +136,3 @@ class UniCAMQuestion:
             reasons = {direction: [getattr(one, direction).reason for one in here] for direction in DIRECTIONS}
             say_undefined(answer, f"{student}{seed}", reasons)
         return found
-
-
-def _by_student(context: Context) -> list[list[Trio]]:
-    """The trios of each student, in the order of the study."""
-    groups: dict[str, list[Trio]] = {}
-    for trio in context.trios():
-        groups.setdefault(trio.student.name, []).append(trio)
-    return list(groups.values())
