@@ -121,6 +121,18 @@ class TestCells:
         torch.testing.assert_close(Cells((3, 227, 227), 16).spread(values)[:, 0], expected)
 
 
+def test_features_too_large_for_the_memory_are_probed_at_random() -> None:
+    net, image = linear_net(400), torch.rand(1, 1, 4, 4)
+    small = Budget(2000, memory=1e5)
+    assert not small.allows_basis(400)
+    with lens(net, "1", image, 2) as seen:
+        found = measure(seen, image[0], torch.full((4,), 0.0125).double(), Noise(0, 0), small, 0.01)
+        exact = exact_energies(net, seen.cells)
+    assert found is not None
+    share = found.slopes.slope[0] / found.slopes.slope.sum()
+    assert 1e-4 < (share / (exact / exact.sum()) - 1).abs().max() < 0.1  # as good as random signs are
+
+
 def test_many_rows_a_pass_or_few_are_the_same() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()).eval()

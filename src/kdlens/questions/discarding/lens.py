@@ -41,6 +41,13 @@ class Lens:
         with torch.no_grad():
             return torch.cat([self.feature(x + part.to(x)) - clean for part in noise.split(self.rows)])
 
+    def energies(
+        self, x: Float[Tensor, "..."], noise: Float[Tensor, "r ..."], clean: Float[Tensor, " units"]
+    ) -> Float[Tensor, " r"]:
+        """Return ||f(x + noise) - f(x)||^2; no more than a pass of changes is held at once."""
+        parts = noise.split(self.rows)
+        return torch.cat([self.changes(x, part, clean).double().square().sum(1) for part in parts])
+
 
 @contextmanager
 def lens(model: nn.Module, layer: str, images: Float[Tensor, "n ..."], grid: Grid) -> Iterator[Lens]:

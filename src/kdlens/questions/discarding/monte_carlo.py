@@ -39,7 +39,7 @@ class Crowd:
         units = []
         for image, clean, noise in zip(images, self._clean, noises, strict=True):
             draws = recipe.start * noise.normal("unit", (recipe.draws, *image.shape))
-            units.append(lens.changes(image, draws, clean).double().square().sum(1).mean())
+            units.append(lens.energies(image, draws, clean).mean())
         self.unit = torch.stack(units).cpu()
 
     def energy(

@@ -3,7 +3,7 @@
 import hashlib
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -32,10 +32,10 @@ class Noise:
         """Standard normal numbers on the CPU; each call for a purpose goes on where the last one ended."""
         return torch.randn(shape, generator=self._generator(purpose))
 
-    def signs(self, purpose: str, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
-        """Numbers -1 and 1."""
+    def signs(self, purpose: str, shape: tuple[int, ...]) -> Int[Tensor, "..."]:
+        """Numbers -1 and 1, a byte each."""
         bits = torch.randint(0, 2, shape, generator=self._generator(purpose), dtype=torch.int8)
-        return bits.float().mul_(2).sub_(1)
+        return bits.mul_(2).sub_(1)
 
     def order(self, purpose: str, count: int) -> Tensor:
         """A permutation of `range(count)`."""

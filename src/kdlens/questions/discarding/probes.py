@@ -26,9 +26,6 @@ from kdlens.questions.discarding.sigma import Slopes
 STEP = 1.25
 """Ratio of the two noise sizes whose energies tell how the energy grows."""
 
-LARGEST_BASIS = 2**28
-"""Numbers a basis and its probes may hold (1 GiB each in float32); larger features are probed at random alone."""
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -36,13 +33,22 @@ class Budget:
 
     Attributes:
         probes: backward passes. Half of them follow the draws' directions, half are random.
+        memory: bytes for the vectors of an image. Where the feature is too large for that, all probes are random, of
+            one byte a number.
     """
 
     probes: int = 128
+    memory: float = 2.0**30
 
     def __post_init__(self) -> None:
         if self.probes < 8:
             raise ConfigError(f"probes must be 8 or more, got {self.probes}")
+        if not self.memory > 0:
+            raise ConfigError(f"memory must be positive, got {self.memory}")
+
+    def allows_basis(self, units: int) -> bool:
+        """Whether draws, basis, signs and their joint table fit into the memory."""
+        return 2.5 * 4 * self.probes * units <= self.memory
 
     @property
     def draws(self) -> int:
@@ -86,16 +92,20 @@ def measure(
     with torch.no_grad():
         clean = lens.feature(x[None])[0]
     few = epsilon[: budget.few]
-    moved = lens.changes(x, spread.cpu() * epsilon, clean)
-    energies = moved.double().square().sum(1)
-    unit = _mean_energy(lens.changes(x, start * few, clean))
+    moved = lens.changes(x, spread.cpu() * epsilon, clean) if budget.allows_basis(len(clean)) else None
+    energies = lens.energies(x, spread.cpu() * epsilon, clean) if moved is None else moved.double().square().sum(1)
+    unit = lens.energies(x, start * few, clean).mean()
     here = energies[: budget.few].mean()
     even = bool((sigma == STEP * start).all())  # then a step below is the unit's own noise
-    below = unit if even else _mean_energy(lens.changes(x, spread.cpu() / STEP * few, clean))
+    below = unit if even else lens.energies(x, spread.cpu() / STEP * few, clean).mean()
     if not (torch.isfinite(torch.stack([unit, here, below])).all() and unit > 0 and here > 0 and below > 0):
         return None
     decay = (1 - 0.5 * (here / below).log() / math.log(STEP)).clamp(-0.5, 0.9)
-    raw = _energies(lens, x, spread, moved, noise, budget)
+    if moved is None:
+        signs = noise.signs("signs", (budget.probes, len(clean)))
+        raw = _squares(lens, x, spread, signs, noise, budget).mean(0)
+    else:
+        raw = _with_basis(lens, x, spread, moved, noise, budget)
     variance = sigma.double().cpu().square()
     predicted = (raw * variance).sum()
     if not (torch.isfinite(predicted) and predicted > 0):
@@ -106,19 +116,13 @@ def measure(
     return Measured(slopes, float(predicted / energies.mean().cpu()))
 
 
-def _mean_energy(changes: Tensor) -> Tensor:
-    return changes.double().square().sum(1).mean()
-
-
-def _energies(lens: Lens, x: Tensor, spread: Tensor, moved: Tensor, noise: Noise, budget: Budget) -> Tensor:
+def _with_basis(lens: Lens, x: Tensor, spread: Tensor, moved: Tensor, noise: Noise, budget: Budget) -> Tensor:
     """Estimate E tr(J_i^T J_i) for every cell: what the directions see, and what random signs see of the rest."""
     directions, signs = _vectors(moved, noise, budget)
     squares = _squares(lens, x, spread, torch.cat([directions, signs]), noise, budget)
-    times = max(1, round(len(directions) / max(1, moved.shape[1]))) if not len(signs) else 1
+    times = 1 if len(signs) else len(directions) // moved.shape[1]
     seen, rest = squares[: len(directions)].sum(0) / times, squares[len(directions) :]
-    if not len(rest):
-        return seen
-    return seen + (pulled(rest, seen) if len(directions) else rest.mean(0))
+    return seen + pulled(rest, seen) if len(rest) else seen
 
 
 def _squares(
@@ -137,7 +141,7 @@ def _squares(
             fitting = places < len(order)  # the last turn may have fewer vectors than points
             chosen = order[places[fitting]]
             more = turn + 1 < len(turns)
-            along = (output[fitting.to(output.device)] * vectors[chosen.to(vectors.device)]).sum()
+            along = (output[fitting.to(output.device)] * vectors[chosen.to(vectors.device)].to(output)).sum()
             (gradient,) = torch.autograd.grad(along, inputs, retain_graph=more)
             found[chosen] = lens.cells.total(gradient[fitting.to(x.device)].square()).flatten(1).double().cpu()
     return found
@@ -167,8 +171,6 @@ def _vectors(moved: Float[Tensor, "draws units"], noise: Noise, budget: Budget) 
     units = moved.shape[1]
     if units <= budget.probes:  # every unit by itself, at several points
         return torch.eye(units, device=moved.device).repeat(budget.probes // units, 1), moved[:0]
-    if units * budget.probes > LARGEST_BASIS:
-        return moved[:0], noise.signs("signs", (budget.probes, units)).to(moved)
     basis = _orthonormal(moved)
     signs = noise.signs("signs", (budget.probes - budget.draws, units)).to(moved)
     return basis, signs - (signs @ basis.T) @ basis
