@@ -5,8 +5,10 @@ python -m benchmarks.knowledge            # trains two small networks first; --f
 
 import argparse
 import itertools
+import multiprocessing
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 import kdlens
 from benchmarks.measure import least_cpu, table, write
 from kdlens.data.scenes import FashionScenes
-from kdlens.questions.discarding.discarding import information_discarding
+from kdlens.questions.discarding.discarding import accept_linear, information_discarding
 from kdlens.questions.knowledge.masks import on_grid
 
 NETWORKS = {"resnet8": ("layer2", "layer3"), "vit_tiny_cifar": ("blocks.2", "blocks.5")}
@@ -32,9 +34,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the trained networks here")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--network", choices=NETWORKS, action="append")
+    parser.add_argument("--study", action="store_true", help="time a whole study on two cores instead")
     parser.add_argument("--json", type=Path, help="add the figures to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.study:
+        seconds = study()
+        print(f"50 images, 15 checkpoints, two ResNet-20, two layers, 64 probes, two processes: {seconds:.0f} s")
+        write(arguments.json, "knowledge/study", {"seconds": seconds})
+        return
     with tempfile.TemporaryDirectory() as folder:
         for arch in arguments.network or NETWORKS:
             network = trained(arch, (arguments.folder or Path(folder)) / arch)
@@ -56,6 +64,31 @@ def trained(arch: str, folder: Path) -> nn.Module:
     settings = {"method": "labels", "epochs": EPOCHS, "optimizer": optimizer, "schedule": "one-cycle", "seed": 0}
     kdlens.distill(None, network, images, out=folder, path_layers=(), **settings)
     return network
+
+
+def study() -> float:
+    """Wall seconds of the dynamics of two networks, each in a process of its own."""
+    start = time.monotonic()
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_dynamics, [0, 1]))
+    return time.monotonic() - start
+
+
+def _dynamics(seed: int) -> None:
+    """Follow one network over 15 checkpoints; how good they are is nothing to the clock, so they are not trained.
+
+    The checks of the fast backend are run, and it is used whatever they say of these networks.
+    """
+    torch.set_num_threads(1)
+    scenes = FashionScenes("test", bias=0.0, seed=5, count=50)
+    images, _, masks = kdlens.Images(scenes, mean=scenes.mean, std=scenes.std).batch(torch.arange(50))
+    torch.manual_seed(seed)
+    network = kdlens.load_model("zoo:resnet20", classes=10)
+    weights = network.state_dict()
+    checkpoints = [({n: (1 + k / 100) * w for n, w in weights.items()}, k / 100) for k in range(15)]
+    for layer in ("layer2", "layer3"):
+        accept_linear(network, images, layer=layer)
+        kdlens.learning_dynamics(network, checkpoints, images, masks, layer=layer, backend="linear", probes=64)
 
 
 @dataclass(frozen=True)
