@@ -60,8 +60,8 @@ RECIPES = (
 )
 
 STUDY = """\
-# Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .
-title: Does a student inherit its teacher's eyes?
+{comment}
+title: {title}
 seed: {seed}
 data: {{name: fashion-scenes, split: test, bias: 0.25, seed: {seed}}}
 models:
@@ -81,9 +81,38 @@ models:
       arch: zoo:cnn8
       weights: {harmful}
       training: {harmful_training}
-questions: [accuracy, reliance, unicam, relevance]
-doctor: true
+questions: {questions}
+doctor: {doctor}
 """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One of the studies that the demo writes: the first is run, the other is there to be run."""
+
+    comment: str
+    title: str
+    questions: str
+    seeds: int = SEEDS
+    doctor: bool = True
+
+
+FIRST = Asked(
+    comment="# Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .",
+    title="Does a student inherit its teacher's eyes?",
+    questions="[accuracy, reliance, unicam, relevance]",
+)
+MORE = Asked(
+    comment="""\
+# Written by `kdlens demo`, which does not run it: what is kept of the images, and when it was learned.
+#   kdlens explain knowledge.yaml -o knowledge/
+# About a quarter of an hour, for one seed and few images. In the later layers of these networks derivatives do
+# not say what noise does, so kdlens refuses the fast way there; `backend: linear` forces it, and miscounts points.""",
+    title="What does the student know, and when did it learn it?",
+    questions="[{knowledge: {images: 20, grid: 8, gallery: 6}}, {dynamics: {images: 20, grid: 8, gallery: 4}}]",
+    seeds=1,
+    doctor=False,
+)
 
 
 def run_demo(out: str | os.PathLike[str], *, seed: int = 0, say: Stages | None = None, images: int = 6000) -> Report:
@@ -103,7 +132,8 @@ def run_demo(out: str | os.PathLike[str], *, seed: int = 0, say: Stages | None =
     for recipe in RECIPES:
         for number in range(recipe.seeds):
             networks[recipe.name] = _trained(recipe, seed + number, folder.path, networks, say, images)
-    study = folder.write_text("demo.yaml", _study_text(seed))
+    study = folder.write_text("demo.yaml", _study_text(FIRST, seed))
+    folder.write_text("knowledge.yaml", _study_text(MORE, seed))
     return explain_file(study, out=folder.path, say=say)
 
 
@@ -144,11 +174,19 @@ def _trained(
     return network
 
 
-def _study_text(seed: int) -> str:
+def _study_text(asked: Asked, seed: int) -> str:
     def each(place: str) -> str:
-        return "[" + ", ".join(place.format(seed + i) for i in range(SEEDS)) + "]"
+        return "[" + ", ".join(place.format(seed + i) for i in range(asked.seeds)) + "]"
 
     names = {"baseline": "baseline", "kd": "kd", "harmful": "kd-from-shortcut"}
     weights = {key: each(f"models/{name}-{{}}.safetensors") for key, name in names.items()}
     training = {f"{key}_training": each(f"training/{name}-{{}}") for key, name in names.items()}
-    return STUDY.format(seed=seed, **weights, **training)
+    return STUDY.format(
+        seed=seed,
+        comment=asked.comment,
+        title=asked.title,
+        questions=asked.questions,
+        doctor=str(asked.doctor).lower(),
+        **weights,
+        **training,
+    )
