@@ -16,7 +16,7 @@ from kdlens.report.strips import axis_of
 MEASURES = {
     "points_on_object": ("Points on the object", "Cells an image (N_fg)."),
     "points_off_object": ("Points off the object", "Cells an image (N_bg)."),
-    "points_share": ("Share of the points on the object", "Per cent (lambda)."),
+    "points_share": ("Share of the points on the object", "Per cent (lambda); an image without points counts as 0."),
 }
 _STILL = "Cells of which the last layer discards less than of the background."
 _BY_THRESHOLD = "by the nats that a cell must lie below the background, at the last layer; elsewhere {threshold}"
