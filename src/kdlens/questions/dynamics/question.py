@@ -96,7 +96,7 @@ class Dynamics:
         }
         way = {"way": f"{decision.backend} ({decision.reason})", "epochs": ", ".join(map(str, epochs))}
         answer.notes = notes(options | {"grid": " x ".join(map(str, drawn.cells)), **way})
-        say_backend(answer, places[0][1], decision.backend, decision.reason, asked=self.backend != "auto")
+        say_backend(answer, places[0][1], decision)
         self._count(answer, context, drawn, trios, trained, epochs)
         return answer
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from kdlens.answer import Answer, Row
 from kdlens.questions.knowledge.hypotheses import Verdict, judge, together, tone_of
+from kdlens.questions.knowledge.measure import Decision
 from kdlens.questions.phrases import counted, digits_that_add_up, listed, number, points, span
 
 FEW_IMAGES = 20
@@ -127,13 +128,23 @@ def say_uneven(answer: Answer, ratio: float, cells: tuple[int, int]) -> None:
         )
 
 
-def say_backend(answer: Answer, layer: str, backend: str, reason: str, *, asked: bool) -> None:
-    """The slow way was needed."""
-    if backend != "linear" and not asked:
+def say_backend(answer: Answer, layer: str, decision: Decision) -> None:
+    """The slow way was needed, or would have been."""
+    if decision.accepted:
+        return
+    if decision.backend == "linear":
         answer.say(
-            f"At {layer} the fast way was not accepted ({reason}), so all networks were measured by Monte Carlo there.",
+            f"At {layer} the fast way was asked for and does not pass its checks ({decision.reason}): points there may "
+            "be miscounted. `backend: auto` would have taken the slow way.",
             kind="alert",
+            tone="bad",
         )
+        return
+    answer.say(
+        f"At {layer} the fast way was not accepted ({decision.reason}), so all networks were measured by Monte Carlo "
+        "there.",
+        kind="alert",
+    )
 
 
 def _baseline(answer: Answer, metric: str, change: Row, layer: str) -> tuple[int, Row]:

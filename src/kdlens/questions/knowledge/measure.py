@@ -70,10 +70,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Decision:
-    """Which way was taken at a layer, and why."""
+    """Which way was taken at a layer, and why; whether the fast one may be trusted there, if that was asked."""
 
     backend: str
     reason: str
+    accepted: bool = True
 
 
 def label(subject: Subject) -> str:
@@ -86,6 +87,8 @@ def decide(
 ) -> Decision:
     """Choose the backend for layers that are compared: the fast one if every network passes, else the slow one for all.
 
+    Where a person insists on the fast one, it is taken, and what speaks against it is told.
+
     Args:
         context: the study.
         measure: how to measure.
@@ -93,15 +96,17 @@ def decide(
         images: the images, of which the first few are tried.
         indices: positions of the images in the data.
     """
-    if measure.backend != "auto":
-        return Decision(measure.backend, "as asked for")
+    if measure.backend == "monte-carlo":
+        return Decision("monte-carlo", "as asked for")
     reasons = []
     for subject, layer in places:
         context.progress(f"{label(subject)}: trying the fast way at {layer}")
         backend, reason = _try(context, measure, subject, layer, images[:TRIED], indices[:TRIED])
+        if backend != "linear" and measure.backend == "linear":
+            return Decision("linear", f"{label(subject)}: {reason}", accepted=False)
         if backend != "linear":
             context.progress(f"{layer} needs the slow way for all networks, which may take long ({reason})")
-            return Decision(backend, f"{label(subject)}: {reason}")
+            return Decision(backend, f"{label(subject)}: {reason}", accepted=False)
         reasons.append(f"{label(subject)}: {reason}")
     return Decision("linear", "; ".join(dict.fromkeys(reasons)))
 

@@ -76,7 +76,7 @@ class Knowledge:
         answer.notes = notes(options | {"grid": " x ".join(map(str, drawn.cells)), **ways})
         self._count(answer, context, drawn, maps)
         for layer, decision in decisions.items():
-            say_backend(answer, layer, decision.backend, decision.reason, asked=self.backend != "auto")
+            say_backend(answer, layer, decision)
         return answer
 
     def _count(
