@@ -246,11 +246,11 @@ def test_one_network_that_needs_monte_carlo_makes_all_use_it(context, monkeypatc
     assert answer.notes.options["way at layer3"] == "monte-carlo (kd: energy ratio 0.5)"
     used.clear()
     assert not any("not accepted" in f.text for f in ask(context, backend="linear").findings)
+    assert set(used) == {"linear"}
     insisted = [f.text for f in ask(context, backend="linear").findings if "does not pass its checks" in f.text]
     assert insisted
     assert "`backend: auto` would have taken the slow way" in insisted[0]
     assert not any("checks" in f.text for f in ask(context, backend="monte-carlo").findings)
-    assert set(used) == {"linear"}
 
 
 def test_probes_are_passed_on(trained, monkeypatch):
