@@ -96,7 +96,7 @@ def information_discarding(
         loss_weight: lambda of the protocols `published` and `converged`; use one for all networks you compare.
         alpha: R of the protocol `alpha`.
         probes: backward passes an image of the linear backend; 128 are about as accurate as the published loop.
-        memory: GiB for an image's probes. Features too large for it (at 128 probes and 1 GiB: 840,000 units) are probed
+        memory: GiB for an image's probes. Features too large for it (at 128 probes and 1 GiB: 600,000 units) are probed
             at random alone, which is less accurate; images a pass are chosen by free memory and change nothing.
         seed: seed of all noise.
         positions: names of the images, `0 ... n-1` unless given. Noise belongs to the name, so the same image gets the
@@ -115,7 +115,7 @@ def information_discarding(
         equations 1 to 3, and the authors' code; the closed forms are kdlens's.
 
     Example:
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)).eval()
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Softplus()).eval()
         >>> found = information_discarding(net, torch.rand(2, 1, 8, 8), layer="1", grid=4)
         >>> found
         Discarded(2 images of 4 x 4 cells, 0 rejected, linear)
@@ -165,7 +165,7 @@ def accept_linear(
         positions: names of the images.
 
     Example:
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 5)).eval()
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Softplus()).eval()
         >>> accept_linear(net, torch.rand(3, 1, 8, 8), layer="1", grid=4).backend
         'linear'
     """

@@ -48,7 +48,7 @@ class Budget:
 
     def allows_basis(self, units: int) -> bool:
         """Whether draws, basis, signs and their joint table fit into the memory."""
-        return 2.5 * 4 * self.probes * units <= self.memory
+        return 3.5 * 4 * self.probes * units <= self.memory
 
     @property
     def draws(self) -> int:
@@ -182,11 +182,11 @@ def _orthonormal(rows: Float[Tensor, "draws units"]) -> Float[Tensor, "direction
     Cholesky factors of the inner products, twice: the second time mends what rounding left. Rows that are nearly
     combinations of earlier ones are left out.
     """
+    exact = rows.double()
     for _ in range(2):
-        gram = (rows @ rows.T).double()
-        gram.diagonal().add_(1e-12 * gram.diagonal().mean())
+        gram = exact @ exact.T
+        gram.diagonal().add_(1e-14 * gram.diagonal().mean())
         factor, _ = torch.linalg.cholesky_ex(gram)
-        rows = torch.linalg.solve_triangular(factor, rows.double(), upper=False).to(rows)
-    gram = rows @ rows.T
-    off = (gram - torch.eye(len(rows)).to(gram)).abs().amax(1)
-    return rows[off < 1e-3] if off.isfinite().all() else rows[:0]
+        exact = torch.linalg.solve_triangular(factor, exact, upper=False)
+    off = (exact @ exact.T - torch.eye(len(rows)).to(exact)).abs().amax(1)
+    return exact[off < 1e-3].to(rows) if off.isfinite().all() else rows[:0]
