@@ -75,7 +75,7 @@ class Workbench:
     def logits(self, subject: Subject) -> Tensor:
         """Logits on all images, `(n, classes)` float32 on the CPU."""
         if subject not in self._logits:
-            self.progress(f"{_label(subject)}: predicting {len(self.images)} images")
+            self.progress(f"{subject.label}: predicting {len(self.images)} images")
             every = torch.arange(len(self.images))
             self._logits[subject] = self._pass(subject, every, ())[LOGITS]
         return self._logits[subject]
@@ -86,7 +86,7 @@ class Workbench:
         missing = [layer for layer in layers if (subject, layer, key) not in self._activations]
         found = {layer: self._activations[subject, layer, key] for layer in layers if layer not in missing}
         if missing:
-            self.progress(f"{_label(subject)}: reading {', '.join(missing)}")
+            self.progress(f"{subject.label}: reading {', '.join(missing)}")
             found |= {layer: a for layer, a in self._pass(subject, indices, missing).items() if layer != LOGITS}
             self._keep(subject, key, found)
         return {layer: found[layer] for layer in layers}
@@ -178,7 +178,3 @@ class Workbench:
             self._activations[subject, layer, key] = activation
         while len(self._activations) > 1 and sum(a.nbytes for a in self._activations.values()) > CACHE_BYTES:
             self._activations.popitem(last=False)
-
-
-def _label(subject: Subject) -> str:
-    return subject.name if subject.seed == 0 else f"{subject.name} (seed {subject.seed})"

@@ -10,7 +10,6 @@ import kdlens
 from kdlens.errors import ConfigError, DataError, HistoryError
 from kdlens.models.history import as_history
 from kdlens.questions.discarding.discarding import information_discarding
-from kdlens.questions.dynamics import dynamics
 
 
 def network(seed):
@@ -86,11 +85,6 @@ def test_equal_trainings_are_equal_bit_by_bit(found, checkpoints, given):
     again = watch([(copy.deepcopy(net), path) for net, path in checkpoints], *given, backend="linear")
     for name in ("kept", "on_object", "path_to_peak", "stability"):
         assert torch.equal(getattr(found, name), getattr(again, name))
-
-
-def test_portions_do_not_matter(found, checkpoints, given, monkeypatch):
-    monkeypatch.setattr(dynamics, "PORTION", 2)
-    assert torch.equal(watch(checkpoints, *given, backend="linear").kept, found.kept)
 
 
 def test_the_network_comes_back_as_it_was(checkpoints, given):

@@ -34,6 +34,11 @@ class Subject:
     seed: int = 0
     history: History | None = None
 
+    @property
+    def label(self) -> str:
+        """The name for people; the seed is told where it is not the first."""
+        return self.name if self.seed == 0 else f"{self.name} (seed {self.seed})"
+
 
 class Trio(NamedTuple):
     """A student, the baseline of the same seed, and the teacher where there is one."""

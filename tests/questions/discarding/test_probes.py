@@ -183,3 +183,11 @@ class TestAcceptance:
         assert decided.reason
         found = information_discarding(net, images, layer="out", grid=4)
         assert (found.backend, found.reason) == ("monte-carlo", decided.reason)
+
+
+def test_draws_apart_have_nothing_in_common() -> None:
+    """What checks a solution must not be what it was made from."""
+    noise = Noise(0, 3)
+    made, checking = noise.again().normal("draws", (50,)), noise.apart("check/").normal("draws", (50,))
+    assert torch.equal(made, noise.again().normal("draws", (50,)))
+    assert (made - checking).abs().min() > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -50,7 +51,7 @@ class Acceptance:
         images: images the checks rest on.
     """
 
-    backend: str
+    backend: Literal["linear", "monte-carlo"]
     reason: str
     energy: float = float("nan")
     loss: float = float("nan")
@@ -103,7 +104,7 @@ class _Look:
 def _look(lens: Lens, image: Tensor, noise: Noise, solved: Solved, recipe: Recipe) -> _Look:
     assert solved.sigma is not None  # noqa: S101 - for the type checker
     assert solved.spent is not None  # noqa: S101
-    crowd = Crowd(lens, image[None].to(lens.device), [noise.again()], recipe)
+    crowd = Crowd(lens, image[None].to(lens.device), [noise.apart("check/")], recipe)
     halves = [crowd.energy(solved.sigma[None], [0], DRAWS // 2) for _ in range(2)]
     ratio = sum(float(energy[0] / crowd.unit[0]) for energy, _ in halves) / 2
     spent = torch.stack([(solved.sigma * slope[0]) / crowd.unit[0] for _, slope in halves])

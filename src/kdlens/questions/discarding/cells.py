@@ -1,5 +1,6 @@
 """Cells: the parts of an input that share one noise level. Pixels under a grid, positions of a sequence, or tokens."""
 
+import math
 from typing import Literal
 
 import torch
@@ -50,7 +51,7 @@ class Cells:
     @property
     def count(self) -> int:
         """Number of cells."""
-        return int(torch.tensor(self.shape).prod())
+        return math.prod(self.shape)
 
     def spread(self, values: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
         """Give every coordinate the value of its cell; axes that share a cell have length 1, to broadcast."""

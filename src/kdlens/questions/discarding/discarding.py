@@ -1,7 +1,6 @@
 """information_discarding: how much of every cell of an image a layer throws away (Cheng et al., CVPR 2020)."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -35,7 +34,6 @@ class Discarded:
         entropy: H of every cell in nats, `(n, gh, gw)`; small where the layer keeps a cell; NaN for a rejected image.
         sigma: standard deviation of the noise of every cell, in units of the network's input.
         loss_ratio: R, by how much the noise moves the feature, in units of what even noise of 0.01 does.
-        mean_entropy: mean over cells, nats.
         rejected: images that no noise moves the feature of (or not by a finite amount).
         backend: `"linear"` or `"monte-carlo"`, whichever made the numbers.
         reason: why that one.
@@ -44,10 +42,14 @@ class Discarded:
     entropy: Float[Tensor, "n ..."]
     sigma: Float[Tensor, "n ..."]
     loss_ratio: Float[Tensor, " n"]
-    mean_entropy: Float[Tensor, " n"]
     rejected: Bool[Tensor, " n"]
     backend: str
     reason: str
+
+    @property
+    def mean_entropy(self) -> Float[Tensor, " n"]:
+        """Mean over the cells, nats."""
+        return self.entropy.flatten(1).mean(1)
 
     @property
     def bits(self) -> Float[Tensor, "n ..."]:
@@ -129,11 +131,14 @@ def information_discarding(
         raise ConfigError(f'backend must be one of {", ".join(get_args(Backend))}; got "{backend}"')
     with lens(model, layer, images, grid) as at_layer:
         noises = [Noise(seed, position) for position in positions.tolist()]
-        chosen = Acceptance(backend, "asked for")
         if backend == "auto":
             chosen = accept(at_layer, images[:TRIED], noises[:TRIED], recipe, budget)
-        run = _linear(budget) if chosen.backend == "linear" else _monte_carlo
-        solved = run(at_layer, images, noises, recipe)
+        else:
+            chosen = Acceptance(backend, "asked for")
+        if chosen.backend == "linear":
+            solved = solve_linear(at_layer, images, noises, recipe, budget)
+        else:
+            solved = _monte_carlo(at_layer, images, noises, recipe)
         return _collected(solved, at_layer.cells.shape, chosen)
 
 
@@ -177,16 +182,6 @@ def accept_linear(
         return accept(at_layer, images[:TRIED], noises, recipe, Budget(probes))
 
 
-Run = Callable[[Lens, Tensor, list[Noise], Recipe], list[Solved]]
-
-
-def _linear(budget: Budget) -> Run:
-    def run(lens: Lens, images: Tensor, noises: list[Noise], recipe: Recipe) -> list[Solved]:
-        return solve_linear(lens, images, noises, recipe, budget)
-
-    return run
-
-
 def _monte_carlo(lens: Lens, images: Tensor, noises: list[Noise], recipe: Recipe) -> list[Solved]:
     solved: list[Solved] = []
     together = max(1, lens.rows // recipe.draws)  # images that share a pass
@@ -204,7 +199,6 @@ def _collected(solved: list[Solved], shape: tuple[int, ...], chosen: Acceptance)
         entropy=entropy(sigma),
         sigma=sigma,
         loss_ratio=torch.tensor([one.ratio for one in solved]),
-        mean_entropy=entropy(sigma).flatten(1).mean(1),
         rejected=torch.tensor([one.sigma is None for one in solved]),
         backend=chosen.backend,
         reason=chosen.reason,

@@ -45,7 +45,10 @@ def solve_linear(
     known: dict[int, Measured] = {}
     for turn in range(1 if recipe.protocol == "published" else ROUNDS):
         which = range(len(images)) if turn == 0 else list(known)
-        found = {i: _measured(lens, images[i], sigma[i], noises[i], recipe, budget) for i in which}
+        found = {
+            i: measure(lens, images[i].to(lens.device), sigma[i], noises[i].again(), budget, recipe.start)
+            for i in which
+        }
         known = {i: measured for i, measured in found.items() if measured is not None}
         if not known:
             break
@@ -56,12 +59,6 @@ def solve_linear(
         spent = sigma[i] * measured.slopes.gradient(sigma[i : i + 1])[0]
         solved[i] = Solved(sigma[i], float(measured.slopes.ratio(sigma[i : i + 1])), measured.linear, spent)
     return solved
-
-
-def _measured(
-    lens: Lens, image: Tensor, sigma: Tensor, noise: Noise, recipe: Recipe, budget: Budget
-) -> Measured | None:
-    return measure(lens, image.to(lens.device), sigma, noise.again(), budget, recipe.start)
 
 
 def _together(slopes: Sequence[Slopes]) -> Slopes:

@@ -13,6 +13,7 @@ class Noise:
     Args:
         seed: seed of the study.
         position: which image it is.
+        use: draws for another use of the same image have nothing in common with these.
 
     Example:
         >>> one, again = Noise(0, 7).normal("pilot", (2,)), Noise(0, 7).normal("pilot", (2,))
@@ -20,13 +21,17 @@ class Noise:
         True
     """
 
-    def __init__(self, seed: int, position: int) -> None:
-        self._seed, self._position = seed, position
+    def __init__(self, seed: int, position: int, use: str = "") -> None:
+        self._seed, self._position, self._use = seed, position, use
         self._running: dict[str, torch.Generator] = {}
 
     def again(self) -> "Noise":
         """The same draws from the beginning."""
-        return Noise(self._seed, self._position)
+        return Noise(self._seed, self._position, self._use)
+
+    def apart(self, use: str) -> "Noise":
+        """Other draws of the same image."""
+        return Noise(self._seed, self._position, use)
 
     def normal(self, purpose: str, shape: tuple[int, ...]) -> Float[Tensor, "..."]:
         """Standard normal numbers on the CPU; each call for a purpose goes on where the last one ended."""
@@ -43,6 +48,6 @@ class Noise:
 
     def _generator(self, purpose: str) -> torch.Generator:
         if purpose not in self._running:
-            digest = hashlib.sha256(f"{self._seed}/{self._position}/{purpose}".encode()).digest()
+            digest = hashlib.sha256(f"{self._seed}/{self._position}/{self._use}{purpose}".encode()).digest()
             self._running[purpose] = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
         return self._running[purpose]

@@ -27,6 +27,9 @@ STEP = 1.25
 """Ratio of the two noise sizes whose energies tell how the energy grows."""
 
 
+FEWEST_PROBES = 8
+
+
 @dataclass(frozen=True)
 class Budget:
     """How much work an image gets.
@@ -41,8 +44,8 @@ class Budget:
     memory: float = 2.0**30
 
     def __post_init__(self) -> None:
-        if self.probes < 8:
-            raise ConfigError(f"probes must be 8 or more, got {self.probes}")
+        if self.probes < FEWEST_PROBES:
+            raise ConfigError(f"probes must be {FEWEST_PROBES} or more, got {self.probes}")
         if not self.memory > 0:
             raise ConfigError(f"memory must be positive, got {self.memory}")
 

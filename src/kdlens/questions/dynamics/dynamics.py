@@ -8,14 +8,11 @@ from torch import Tensor, nn
 
 from kdlens.errors import DataError
 from kdlens.models.history import as_history, at_checkpoint
-from kdlens.questions.discarding.discarding import accept_linear, information_discarding
+from kdlens.questions.discarding.discarding import Backend, accept_linear, information_discarding
+from kdlens.questions.discarding.recipe import Protocol
 from kdlens.questions.dynamics.counting import LearningDynamics, count_dynamics
 from kdlens.questions.knowledge.masks import as_foreground
-from kdlens.questions.knowledge.measure import TRIED
 from kdlens.questions.knowledge.points import Background
-
-PORTION = 16
-"""Images measured at once."""
 
 
 def learning_dynamics(
@@ -27,8 +24,8 @@ def learning_dynamics(
     layer: str,
     path: Literal["per_step", "per_epoch"] | None = "per_step",
     grid: int = 16,
-    protocol: str = "published",
-    backend: str = "auto",
+    protocol: Protocol = "published",
+    backend: Backend = "auto",
     threshold: float = 0.2,
     background: Background = "dataset",
     probes: int = 128,
@@ -86,22 +83,13 @@ def learning_dynamics(
     known = as_history(history).of(network)
     lengths = None if path is None else known.path(layer, path)
     options: dict[str, Any] = {"layer": layer, "grid": grid, "protocol": protocol, "probes": probes, "seed": seed}
-    last = at_checkpoint(network, known.checkpoints[-1])
     if backend == "auto":
-        backend = accept_linear(last, images[:TRIED], positions=torch.arange(len(images))[:TRIED], **options).backend
+        backend = accept_linear(at_checkpoint(network, known.checkpoints[-1]), images, **options).backend
     entropy = [
-        _entropy(at_checkpoint(network, checkpoint), images, backend=backend, **options)
+        information_discarding(at_checkpoint(network, checkpoint), images, backend=backend, **options).entropy
         for checkpoint in known.checkpoints
     ]
     epochs = [checkpoint.epoch for checkpoint in known.checkpoints]
     return count_dynamics(
         torch.stack(entropy), cells, lengths, epochs=epochs, threshold=threshold, background=background
-    )
-
-
-def _entropy(network: nn.Module, images: Tensor, **options: Any) -> Tensor:
-    """Entropy of every cell, some images at a time."""
-    parts = torch.arange(len(images)).split(PORTION)
-    return torch.cat(
-        [information_discarding(network, images[part], positions=part, **options).entropy for part in parts]
     )

@@ -25,7 +25,7 @@ from kdlens.questions.dynamics.pictures import curves, time_lapse
 from kdlens.questions.dynamics.rows import KINDS, Timing, Trained, add_changes, add_networks
 from kdlens.questions.knowledge.drawn import Drawn, Setup, draw
 from kdlens.questions.knowledge.findings import say_backend
-from kdlens.questions.knowledge.measure import Measure, check_options, decide, entropy_maps, label
+from kdlens.questions.knowledge.measure import Measure, check_options, decide, entropy_maps
 from kdlens.questions.knowledge.pictures import examples
 from kdlens.questions.knowledge.points import Background
 from kdlens.questions.knowledge.rows import Counting
@@ -192,7 +192,7 @@ def _measure(
     kept = [(i, one) for i, one in enumerate(history.checkpoints) if one.epoch in epochs]
     maps = []
     for _, checkpoint in kept:
-        context.progress(f"dynamics: {label(subject)} after {checkpoint.epoch} epochs")
+        context.progress(f"dynamics: {subject.label} after {checkpoint.epoch} epochs")
         then = context.at(subject, checkpoint)
         maps.append(entropy_maps(context, measure, then, layer, drawn.images, drawn.indices, backend))
     paths: dict[str, Tensor] = {}
@@ -201,7 +201,7 @@ def _measure(
             paths[kind] = history.of(subject.network).path(layer, kind)[[i for i, _ in kept]]
         except HistoryError as error:
             if kind == KINDS[0]:
-                say_no_path(answer, label(subject), str(error))
+                say_no_path(answer, subject.label, str(error))
     return Trained(torch.stack(maps), paths)
 
 

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
-from kdlens.questions.discarding.discarding import accept_linear, information_discarding
-
-TRIED = 10
-"""Images on which the fast way is compared with the slow one before it is believed."""
-
-FEWEST = 8
-"""Probes an image needs."""
+from kdlens.questions.discarding.discarding import TRIED, Backend, accept_linear, information_discarding
+from kdlens.questions.discarding.probes import FEWEST_PROBES
+from kdlens.questions.discarding.recipe import Protocol
+from kdlens.questions.knowledge.points import Background
 
 
 def check_options(
@@ -27,16 +24,16 @@ def check_options(
         ConfigError: an unknown name, or a number out of range.
     """
     for option, given, known in (
-        ("protocol", protocol, ("published", "converged", "alpha")),
-        ("backend", backend, ("auto", "linear", "monte-carlo")),
-        ("background", background, ("dataset", "image")),
+        ("protocol", protocol, get_args(Protocol)),
+        ("backend", backend, get_args(Backend)),
+        ("background", background, get_args(Background)),
     ):
         if given not in known:
             raise ConfigError(f'{question}\'s {option} must be one of {", ".join(known)}, not "{given}"')
     if not 0 <= threshold < float("inf") or gallery < 0:
         raise ConfigError(f"{question} needs threshold >= 0 and gallery >= 0, got {threshold} and {gallery}")
-    if probes < FEWEST:
-        raise ConfigError(f"{question} needs probes >= {FEWEST}, got {probes}")
+    if probes < FEWEST_PROBES:
+        raise ConfigError(f"{question} needs probes >= {FEWEST_PROBES}, got {probes}")
 
 
 @dataclass(frozen=True)
@@ -77,11 +74,6 @@ class Decision:
     accepted: bool = True
 
 
-def label(subject: Subject) -> str:
-    """A network's name, with its seed from the second on."""
-    return subject.name if subject.seed == 0 else f"{subject.name} (seed {subject.seed})"
-
-
 def decide(
     context: Context, measure: Measure, places: Sequence[tuple[Subject, str]], images: Tensor, indices: Tensor
 ) -> Decision:
@@ -100,14 +92,14 @@ def decide(
         return Decision("monte-carlo", "as asked for")
     reasons = []
     for subject, layer in places:
-        context.progress(f"{label(subject)}: trying the fast way at {layer}")
+        context.progress(f"{subject.label}: trying the fast way at {layer}")
         backend, reason = _try(context, measure, subject, layer, images[:TRIED], indices[:TRIED])
         if backend != "linear" and measure.backend == "linear":
-            return Decision("linear", f"{label(subject)}: {reason}", accepted=False)
+            return Decision("linear", f"{subject.label}: {reason}", accepted=False)
         if backend != "linear":
             context.progress(f"{layer} needs the slow way for all networks, which may take long ({reason})")
-            return Decision(backend, f"{label(subject)}: {reason}", accepted=False)
-        reasons.append(f"{label(subject)}: {reason}")
+            return Decision(backend, f"{subject.label}: {reason}", accepted=False)
+        reasons.append(f"{subject.label}: {reason}")
     return Decision("linear", "; ".join(dict.fromkeys(reasons)))
 
 

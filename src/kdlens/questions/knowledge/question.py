@@ -10,7 +10,7 @@ from kdlens.answer import Answer, Notes
 from kdlens.questions.context import Context, Subject, by_student
 from kdlens.questions.knowledge.drawn import Drawn, Setup, draw
 from kdlens.questions.knowledge.findings import say_all, say_backend, say_rejected, say_without_points
-from kdlens.questions.knowledge.measure import Decision, Measure, check_options, decide, entropy_maps, label
+from kdlens.questions.knowledge.measure import Decision, Measure, check_options, decide, entropy_maps
 from kdlens.questions.knowledge.notes import notes
 from kdlens.questions.knowledge.pictures import examples, kept_cells, sweeps
 from kdlens.questions.knowledge.points import Background
@@ -69,7 +69,7 @@ class Knowledge:
         for layer, subjects in places_by_layer(context).items():
             decisions[layer] = decide(context, measure, subjects, drawn.images, drawn.indices)
             for subject, own in subjects:
-                context.progress(f"knowledge: {label(subject)} at {own}")
+                context.progress(f"knowledge: {subject.label} at {own}")
                 backend = decisions[layer].backend
                 maps[subject, own] = entropy_maps(context, measure, subject, own, drawn.images, drawn.indices, backend)
         ways = {f"way at {layer}": f"{d.backend} ({d.reason})" for layer, d in decisions.items()}
