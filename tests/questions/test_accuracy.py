@@ -361,7 +361,7 @@ def test_wrong_class_counts_and_labels_are_errors():
         Accuracy().answer(Planned({"baseline": [right(0.8)], "kd": [torch.zeros(1000, 12)]}, LABELS, NAMES))
     with pytest.raises(DataError, match="label 9 is outside the 5 classes"):
         Accuracy().answer(Planned({"baseline": [torch.zeros(1000, 5)]}, LABELS, NAMES[:5]))
-    with pytest.raises(ConfigError, match="margin >= 0"):
+    with pytest.raises(ConfigError, match="margin must be 0 or more"):
         Accuracy(margin=-1)
 
 

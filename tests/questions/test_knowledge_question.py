@@ -290,13 +290,14 @@ def test_what_the_report_draws(context):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"images": 1}, "images >= 2"),
-        ({"grid": 1}, "at least 2 cells"),
+        ({"images": 1}, "^images must be 2 or more, got 1$"),
+        ({"grid": 1}, "^grid must be 2 or more cells a side"),
         ({"protocol": "quick"}, 'not "quick"'),
-        ({"threshold": -1.0}, "threshold >= 0"),
+        ({"threshold": -1.0}, "^threshold must be 0 or more, got -1.0$"),
+        ({"threshold": float("inf")}, "^threshold must be 0 or more and finite, got inf$"),
         ({"foreground": "box"}, '"box"'),
         ({"backend": "fast"}, '"fast"'),
-        ({"probes": 7}, "probes >= 8, got 7"),
+        ({"probes": 7}, "^probes must be 8 or more, got 7$"),
     ],
 )
 def test_options_are_checked(options, text):

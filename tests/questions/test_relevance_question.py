@@ -147,11 +147,11 @@ def test_too_few_images_and_one_class_are_errors(make_context):
     context._labels = torch.zeros(16).long()
     with pytest.raises(StatisticsError, match="one class"):
         RelevanceQuestion().answer(context)
-    with pytest.raises(ConfigError, match="at least 4 images"):
+    with pytest.raises(ConfigError, match="images must be 4 or more"):
         RelevanceQuestion(images=3)
     with pytest.raises(ConfigError, match="unbiased"):
         RelevanceQuestion(statistic="other")
-    with pytest.raises(ConfigError, match="batch_size=2"):
+    with pytest.raises(ConfigError, match="mini-batches need at least 4 images, got 2"):
         RelevanceQuestion(aggregate="mean", mini_batch=2)
 
 

@@ -161,7 +161,7 @@ def test_a_difference_that_is_not_clear_is_not_called_one(make_context):
 
 
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match='fill="black"'):
+    with pytest.raises(ConfigError, match='fill must be "tile" or "mean", not "black"'):
         Reliance(fill="black")
 
 

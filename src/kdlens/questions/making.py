@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from kdlens.config import Question, plain_problem, question_options
-from kdlens.errors import ConfigError, did_you_mean
+from kdlens.errors import ConfigError, UnknownNameError, did_you_mean
 from kdlens.questions import QUESTIONS
 
 
@@ -36,7 +36,7 @@ def make_question(entry: Question) -> Any:
     """Build a question from its name, or from `{name: options}`.
 
     Raises:
-        UnknownNameError: no such question.
+        UnknownNameError: no such question, or an option that names what there is not.
         ConfigError: an option it does not have, or of a wrong kind.
 
     Example:
@@ -70,3 +70,5 @@ def _checked(kind: Any, name: str, options: dict[str, Any]) -> Any:
         problem = error.errors(include_url=False)[0]
         option = f', option "{problem["loc"][0]}"' if problem["loc"] else ""
         raise ConfigError(f'question "{name}"{option}: {plain_problem(problem)}') from error
+    except UnknownNameError as error:
+        raise UnknownNameError(f'question "{name}": {error}') from error

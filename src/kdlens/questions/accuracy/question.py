@@ -4,13 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from kdlens.answer import Answer, Notes
-from kdlens.errors import ConfigError
 from kdlens.questions.accuracy.alerts import say_alerts
 from kdlens.questions.accuracy.findings import say_all
 from kdlens.questions.accuracy.judged import judge, pairs
 from kdlens.questions.accuracy.rows import add_class_gains, add_gain, add_quality, add_teacher_advantage
 from kdlens.questions.accuracy.verdict import rule
 from kdlens.questions.context import Context
+from kdlens.questions.options import at_least
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ class Accuracy:
     bins: int = 15
 
     def __post_init__(self) -> None:
-        if self.margin < 0 or self.bins < 1:
-            raise ConfigError(
-                f"accuracy needs margin >= 0 points and bins >= 1, got margin={self.margin} and bins={self.bins}"
-            )
+        at_least(self, margin=0, bins=1)
 
     def answer(self, context: Context) -> Answer:
         """Judge every network on all images and compare every student with its baseline.

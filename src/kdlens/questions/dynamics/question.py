@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdlens.answer import Answer, Notes
-from kdlens.errors import ConfigError, HistoryError
+from kdlens.errors import HistoryError
 from kdlens.models.history import History
 from kdlens.questions.context import Context, Subject, Trio, by_student
 from kdlens.questions.dynamics.counting import LearningDynamics
@@ -29,6 +29,7 @@ from kdlens.questions.knowledge.measure import Measure, check_options, decide, e
 from kdlens.questions.knowledge.pictures import examples
 from kdlens.questions.knowledge.points import Background
 from kdlens.questions.knowledge.rows import Counting
+from kdlens.questions.options import one_of
 from kdlens.questions.pairing import foreign_pairs, pair_layers
 
 
@@ -65,12 +66,9 @@ class Dynamics:
     gallery: int = 6
 
     def __post_init__(self) -> None:
-        Setup(self.images, self.grid, self.foreground).check(self.name)
-        check_options(
-            self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery, self.probes
-        )
-        if self.path not in KINDS:
-            raise ConfigError(f'path must be "per_step" or "per_epoch", not "{self.path}"')
+        Setup(self.images, self.grid, self.foreground).check()
+        check_options(self)
+        one_of(self, path=KINDS)
 
     def answer(self, context: Context) -> Answer:
         """Count the points of every student and baseline at every checkpoint, at the last layer.

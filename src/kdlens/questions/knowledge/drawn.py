@@ -12,6 +12,7 @@ from kdlens.errors import ConfigError
 from kdlens.questions.context import Context
 from kdlens.questions.knowledge.findings import say_few, say_left_out, say_uneven
 from kdlens.questions.knowledge.masks import centre, choose_grid, on_grid, uneven
+from kdlens.questions.options import at_least, one_of
 
 PURPOSE = "knowledge"
 """Of the draw: one for all questions about knowledge, so that they speak of the same images."""
@@ -47,18 +48,16 @@ class Setup:
     grid: int | Literal["auto"]
     foreground: Literal["masks", "centre"]
 
-    def check(self, question: str) -> None:
+    def check(self) -> None:
         """Refuse options that make no sense.
 
         Raises:
             ConfigError: too few images, no cell, or an unknown foreground.
         """
-        if self.images < 2:
-            raise ConfigError(f"{question} needs images >= 2, got {self.images}")
-        if self.grid != "auto" and self.grid < 2:
-            raise ConfigError(f'{question} needs a grid of at least 2 cells a side, or "auto", got {self.grid}')
-        if self.foreground not in HOW:
-            raise ConfigError(f'foreground must be "masks" or "centre", not "{self.foreground}"')
+        at_least(self, images=2)
+        if self.grid != "auto" and not (isinstance(self.grid, int) and self.grid >= 2):
+            raise ConfigError(f'grid must be 2 or more cells a side, or "auto", got {self.grid!r:.80}')
+        one_of(self, foreground=tuple(HOW))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,33 +7,22 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
 from kdlens.questions.discarding.discarding import TRIED, Backend, accept_linear, information_discarding
 from kdlens.questions.discarding.probes import FEWEST_PROBES
 from kdlens.questions.discarding.recipe import Protocol
 from kdlens.questions.knowledge.points import Background
+from kdlens.questions.options import at_least, one_of
 
 
-def check_options(
-    question: str, protocol: str, backend: str, threshold: float, background: str, gallery: int, probes: int
-) -> None:
-    """Refuse options that make no sense.
+def check_options(question: Any) -> None:
+    """Refuse options of a question about knowledge that make no sense.
 
     Raises:
         ConfigError: an unknown name, or a number out of range.
     """
-    for option, given, known in (
-        ("protocol", protocol, get_args(Protocol)),
-        ("backend", backend, get_args(Backend)),
-        ("background", background, get_args(Background)),
-    ):
-        if given not in known:
-            raise ConfigError(f'{question}\'s {option} must be one of {", ".join(known)}, not "{given}"')
-    if not 0 <= threshold < float("inf") or gallery < 0:
-        raise ConfigError(f"{question} needs threshold >= 0 and gallery >= 0, got {threshold} and {gallery}")
-    if probes < FEWEST_PROBES:
-        raise ConfigError(f"{question} needs probes >= {FEWEST_PROBES}, got {probes}")
+    one_of(question, protocol=get_args(Protocol), backend=get_args(Backend), background=get_args(Background))
+    at_least(question, threshold=0, gallery=0, probes=FEWEST_PROBES)
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,8 @@ class Knowledge:
     gallery: int = 12
 
     def __post_init__(self) -> None:
-        Setup(self.images, self.grid, self.foreground).check(self.name)
-        check_options(
-            self.name, self.protocol, self.backend, self.threshold, self.background, self.gallery, self.probes
-        )
+        Setup(self.images, self.grid, self.foreground).check()
+        check_options(self)
 
     def answer(self, context: Context) -> Answer:
         """Count the points of every student and baseline on the same images, with the same probes.

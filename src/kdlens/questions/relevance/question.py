@@ -11,6 +11,7 @@ from kdlens.answer import Answer, Notes
 from kdlens.data.embeddings import label_embeddings
 from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
+from kdlens.questions.options import at_least, one_of
 from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.relevance.conditioned import Condition, Left, measure_conditioned
 from kdlens.questions.relevance.conditioned_findings import say_conditioned
@@ -53,14 +54,9 @@ class RelevanceQuestion:
     maps: Literal["joint", "published"] = "joint"
 
     def __post_init__(self) -> None:
-        if self.statistic not in ("unbiased", "published"):
-            raise ConfigError(f'statistic must be "unbiased" or "published", not "{self.statistic}"')
-        if self.images < 4:
-            raise ConfigError(f"distance statistics need at least 4 images, got images={self.images}")
-        if self.conditioned not in ("none", "clean", "published"):
-            raise ConfigError(f'conditioned must be "none", "clean" or "published", not "{self.conditioned}"')
-        if self.maps not in ("joint", "published"):
-            raise ConfigError(f'maps must be "joint" or "published", not "{self.maps}"')
+        one_of(self, statistic=("unbiased", "published"))
+        at_least(self, images=4)
+        one_of(self, conditioned=("none", "clean", "published"), maps=("joint", "published"))
         if not 0 < self.percentile <= 100:
             raise ConfigError(f"percentile is the share of pixels kept, above 0 and up to 100, got {self.percentile}")
         Plan(self.aggregate, self.mini_batch, permutations=self.permutations)  # refuses what is out of range

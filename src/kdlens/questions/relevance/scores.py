@@ -115,7 +115,7 @@ class Plan:
         if self.aggregate not in ("pooled", "mean"):
             raise ConfigError(f'aggregate must be "pooled" or "mean", not "{self.aggregate}"')
         if self.batch_size < 4:
-            raise ConfigError(f"mini-batches need at least 4 images, got batch_size={self.batch_size}")
+            raise ConfigError(f"mini-batches need at least 4 images, got {self.batch_size}")
         if self.permutations < 0:
             raise ConfigError(f"permutations must be 0 or more, got {self.permutations}")
 

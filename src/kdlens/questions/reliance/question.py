@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from kdlens.answer import Answer, Notes
-from kdlens.errors import ConfigError
 from kdlens.questions.context import Context, Subject
 from kdlens.questions.named import named
+from kdlens.questions.options import at_least, one_of
 from kdlens.questions.phrases import counted
 from kdlens.questions.reliance.backgrounds import Fill, choose_donors, on_background, usable, without_object
 from kdlens.questions.reliance.findings import say_all
@@ -43,10 +43,8 @@ class Reliance:
     fill: Fill = "tile"
 
     def __post_init__(self) -> None:
-        if self.images < 2 or self.fill not in ("tile", "mean"):
-            raise ConfigError(
-                f'reliance needs images >= 2 and fill "tile" or "mean", got images={self.images} and fill="{self.fill}"'
-            )
+        at_least(self, images=2)
+        one_of(self, fill=("tile", "mean"))
 
     def answer(self, context: Context) -> Answer:
         """Judge every network on the images as they are, with backgrounds of other images, and without their objects.

@@ -7,6 +7,7 @@ from typing import ClassVar
 from kdlens.answer import Answer
 from kdlens.errors import ConfigError, DataError, StatisticsError
 from kdlens.questions.context import Context, Trio, by_student
+from kdlens.questions.options import at_least, one_of
 from kdlens.questions.pairing import foreign_pairs
 from kdlens.questions.unicam.checked import Checks
 from kdlens.questions.unicam.findings import (
@@ -58,13 +59,8 @@ class UniCAMQuestion:
     checks: bool = True
 
     def __post_init__(self) -> None:
-        if self.features not in ("pooled", "flat"):
-            raise ConfigError(f'features must be "pooled" or "flat", got "{self.features}"')
-        if self.gallery < 0 or self.images < FEWEST or self.draws < 1:
-            raise ConfigError(
-                f"unicam needs gallery >= 0, images >= {FEWEST} and draws >= 1, got gallery={self.gallery}, "
-                f"images={self.images} and draws={self.draws}"
-            )
+        one_of(self, features=("pooled", "flat"))
+        at_least(self, gallery=0, images=FEWEST, draws=1)
         if self.protocol not in ("joint", "published"):
             PROTOCOLS[self.protocol]  # an unknown name is told apart from one that is not for studies
             raise ConfigError(f'a study has UniCAM\'s protocols "joint" and "published", not "{self.protocol}"')
