@@ -21,6 +21,7 @@ FLOORS = {  # a part may import parts on lower floors, and its own
     "study_file": 8,
     "study": 7,
     "networks": 6,
+    "measures": 6,
     "workbench": 6,
     "checks": 6,
     "questions": 5,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kdlens.data import load_dataset as load_dataset
     from kdlens.data.images import Images as Images
     from kdlens.errors import KdlensError as KdlensError
+    from kdlens.measures.alignment import gradient_alignment as gradient_alignment
+    from kdlens.measures.five_band import five_band as five_band
     from kdlens.models.layers import auto_layers as auto_layers
     from kdlens.models.load import load_model as load_model
     from kdlens.models.taps import Recorder as Recorder
@@ -41,6 +43,8 @@ _PUBLIC = {
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
     "feature_similarity": "kdlens.questions.relevance.relevance",
+    "five_band": "kdlens.measures.five_band",
+    "gradient_alignment": "kdlens.measures.alignment",
     "information_discarding": "kdlens.questions.discarding.discarding",
     "knowledge_points": "kdlens.questions.knowledge.points",
     "learning_dynamics": "kdlens.questions.dynamics.dynamics",
