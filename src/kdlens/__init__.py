@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from kdlens.answer import Answer as Answer
     from kdlens.checks import doctor as doctor
     from kdlens.data import load_dataset as load_dataset
+    from kdlens.data.concepts import load_concepts as load_concepts
     from kdlens.data.images import Images as Images
     from kdlens.errors import KdlensError as KdlensError
     from kdlens.measures.alignment import gradient_alignment as gradient_alignment
+    from kdlens.measures.diffroar import diffroar as diffroar
     from kdlens.measures.five_band import five_band as five_band
     from kdlens.models.layers import auto_layers as auto_layers
     from kdlens.models.load import load_model as load_model
@@ -39,6 +41,7 @@ _PUBLIC = {
     "Recorder": "kdlens.models.taps",
     "Report": "kdlens.report",
     "auto_layers": "kdlens.models.layers",
+    "diffroar": "kdlens.measures.diffroar",
     "distill": "kdlens.training.api",
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
@@ -48,6 +51,7 @@ _PUBLIC = {
     "information_discarding": "kdlens.questions.discarding.discarding",
     "knowledge_points": "kdlens.questions.knowledge.points",
     "learning_dynamics": "kdlens.questions.dynamics.dynamics",
+    "load_concepts": "kdlens.data.concepts",
     "load_dataset": "kdlens.data",
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",

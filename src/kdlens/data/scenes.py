@@ -126,7 +126,7 @@ class FashionScenes:
     def scene(self, index: int) -> Scene:
         """Everything about one scene."""
         index = self._checked(index)
-        [rendered] = self._render(torch.tensor([index]))
+        [rendered] = self.rendered(torch.tensor([index]))
         return Scene(
             image=rendered.images[0].float() / 255,
             label=int(self.labels[index]),
@@ -147,20 +147,21 @@ class FashionScenes:
 
     def _pixels(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         if not self._cached:
-            parts = list(self._render(indices))
+            parts = list(self.rendered(indices))
             return torch.cat([p.images for p in parts]), torch.cat([p.masks for p in parts])
         if self._images is None or self._masks is None:
             self._images = torch.empty(len(self), 3, self.size, self.size, dtype=torch.uint8)
             self._masks = torch.empty(len(self), self.size, self.size, dtype=torch.bool)
         missing = indices[~self._done[indices]].unique()
         start = 0
-        for part in self._render(missing) if len(missing) else ():
+        for part in self.rendered(missing) if len(missing) else ():
             there = missing[start : start + len(part.images)]
             self._images[there], self._masks[there], self._done[there] = part.images, part.masks, True
             start += len(there)
         return self._images[indices], self._masks[indices]
 
-    def _render(self, indices: Tensor) -> Iterator[Rendered]:
+    def rendered(self, indices: Int[Tensor, " m"]) -> Iterator[Rendered]:
+        """Everything about many scenes, a few at a time."""
         step = max(1, 2**18 // self.size**2)  # pixels at a time, so that the arrays stay in the processor's cache
         for part in indices.split(step):
             yield render(self._plan(part), self.size)

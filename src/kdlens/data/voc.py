@@ -20,7 +20,7 @@ VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-_VOID = 255
+VOID = 255
 _LAYOUT = """Expected VOC2012 (or VOCdevkit, or the folder it lies in) with:
   JPEGImages/2007_000027.jpg ...   Annotations/2007_000027.xml ...   ImageSets/Main/{train,val,trainval}.txt
 and, for masks="segmentation", ImageSets/Segmentation/  SegmentationClass/*.png  SegmentationObject/*.png
@@ -79,7 +79,7 @@ def _best_instance(instances: Tensor, box: Bool[Tensor, "h w"]) -> Bool[Tensor, 
     """The instance that overlaps the box best; nothing where the class was not segmented."""
     best, most = torch.zeros_like(box), 0.0
     for number in instances.unique().tolist():
-        if number not in (0, _VOID):
+        if number not in (0, VOID):
             mask = instances == number
             overlap = float((mask & box).sum() / (mask | box).sum())
             best, most = (mask, overlap) if overlap > most else (best, most)
