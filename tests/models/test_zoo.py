@@ -56,7 +56,24 @@ def test_sizes_are_those_of_the_literature(name, millions):
 def test_sizes_of_the_small_ones():
     assert size_of(ZOO["cnn32"](num_classes=10, in_channels=1)) == pytest.approx(94_000, rel=0.01)
     assert size_of(ZOO["cnn8"](num_classes=10, in_channels=1)) < 7_000
-    assert set(ZOO.names()) == {*MILLIONS, "cnn8", "cnn16", "cnn32", "vit_tiny_cifar"}
+    assert size_of(ZOO["smoothcnn8"]()) == size_of(ZOO["cnn8"]())
+    assert set(ZOO.names()) == {*MILLIONS, "cnn8", "cnn16", "cnn32", "smoothcnn8", "vit_tiny_cifar"}
+
+
+@pytest.mark.parametrize(("name", "smooth"), [("smoothcnn8", True), ("smoothcnn16", True), ("cnn8", False)])
+def test_only_the_smooth_ones_have_no_kinks(name, smooth):
+    """Half the way changes a smooth network's gradient half as much; across kinks it jumps by far more than that."""
+    torch.manual_seed(0)
+    network = ZOO[name]().double().eval()
+    image, way = torch.randn(2, 1, 3, 32, 32, dtype=torch.float64)
+
+    def gradient(far):
+        there = (image + far * way).requires_grad_()
+        return torch.autograd.grad(network(there).square().sum(), there)[0]
+
+    start = gradient(0)
+    whole, half = ((gradient(far) - start).norm() for far in (1e-3, 5e-4))
+    assert (abs(half / whole - 0.5) < 0.01) == smooth
 
 
 @pytest.mark.parametrize("name", [name for name in ZOO.names() if name != "wrn_28_10"])
@@ -89,19 +106,23 @@ def test_the_largest_network_in_shapes_alone():
         assert ZOO["wrn_28_10"](num_classes=7, in_channels=2)(torch.zeros(2, 2, 19, 23)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["cnn8", "resnet8", "wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2"])
+@pytest.mark.parametrize(
+    "name", ["cnn8", "smoothcnn8", "resnet8", "wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2"]
+)
 def test_every_layer_of_every_network_is_called(name):
     rows = describe(ZOO[name](), torch.zeros(1, 3, 32, 32))
     assert [row.name for row in rows if row.params and not row.calls] == []
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 33), (40, 24)])
-@pytest.mark.parametrize("name", ["cnn8", "resnet8", "wrn_10_1", "vgg8", "mobilenetv2", "vit_tiny_cifar"])
+@pytest.mark.parametrize("name", ["cnn8", "smoothcnn8", "resnet8", "wrn_10_1", "vgg8", "mobilenetv2", "vit_tiny_cifar"])
 def test_images_of_any_size(name, size):
     assert load_model(name)(torch.zeros(1, 3, *size)).shape == (1, 10)
 
 
-@pytest.mark.parametrize(("name", "stage"), [("wrn_10_1", 64), ("wrn_22_4", 256), ("cnn12", 48), ("wrn_16_8", 512)])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("wrn_10_1", 64), ("wrn_22_4", 256), ("cnn12", 48), ("smoothcnn12", 48), ("wrn_16_8", 512)]
+)
 def test_families_have_more_members_than_are_listed(name, stage):
     assert name in ZOO
     with torch.device("meta"):
@@ -110,7 +131,9 @@ def test_families_have_more_members_than_are_listed(name, stage):
     assert network.fc.out_features == 3
 
 
-@pytest.mark.parametrize("name", ["wrn_17_2", "wrn_4_2", "wrn_16_0", "cnn0", "cnn", "wrn_16", "resnet21", "xcnn8"])
+@pytest.mark.parametrize(
+    "name", ["wrn_17_2", "wrn_4_2", "wrn_16_0", "cnn0", "cnn", "wrn_16", "resnet21", "xcnn8", "smoothcnn0"]
+)
 def test_invalid_members_are_unknown(name):
     assert name not in ZOO
     with pytest.raises(UnknownNameError, match=f'unknown network "{name}"'):

@@ -17,7 +17,7 @@ Builder = Callable[..., nn.Module]
 
 _HERE = "kdlens.models.zoo"
 _BUILTIN = {
-    **{name: f"{_HERE}.cnn:{name}" for name in ("cnn8", "cnn16", "cnn32")},
+    **{name: f"{_HERE}.cnn:{name}" for name in ("cnn8", "cnn16", "cnn32", "smoothcnn8")},
     **{f"resnet{depth}": f"{_HERE}.resnet:resnet{depth}" for depth in (8, 14, 20, 32, 44, 56, 110)},
     **{name: f"{_HERE}.resnet:{name}" for name in ("resnet8x4", "resnet32x4")},
     **{
@@ -33,7 +33,7 @@ _BUILTIN = {
 
 
 class Zoo(Registry[Builder]):
-    """A registry that also knows the families `wrn_DEPTH_WIDTH` and `cnnWIDTH` for every valid depth and width.
+    """A registry that also knows every valid member of the families `wrn_DEPTH_WIDTH`, `cnnWIDTH` and `smoothcnnWIDTH`.
 
     Example:
         >>> network = ZOO["wrn_10_1"](num_classes=5)
@@ -53,8 +53,8 @@ class Zoo(Registry[Builder]):
 def _family_member(name: str) -> Builder | None:
     if match := re.fullmatch(r"wrn_(\d{1,3})_(\d{1,2})", name):
         return _wrn(int(match[1]), int(match[2]))
-    if match := re.fullmatch(r"cnn(\d{1,3})", name):
-        return _cnn(int(match[1]))
+    if match := re.fullmatch(r"(smooth)?cnn(\d{1,3})", name):
+        return _cnn(int(match[2]), smooth=match[1] is not None)
     return None
 
 
@@ -65,10 +65,10 @@ def _wrn(depth: int, width: int) -> Builder | None:
     return partial(WideResNet, depth, width) if valid else None
 
 
-def _cnn(width: int) -> Builder | None:
+def _cnn(width: int, *, smooth: bool) -> Builder | None:
     from kdlens.models.zoo.cnn import SmallCNN
 
-    return partial(SmallCNN, width) if width >= 1 else None
+    return partial(SmallCNN, width, smooth=smooth) if width >= 1 else None
 
 
 ZOO: Registry[Any] = Zoo("network", _BUILTIN, group="kdlens.networks")

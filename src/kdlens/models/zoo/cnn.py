@@ -1,5 +1,6 @@
-"""A three-block CNN, small enough to train in a minute: for demos, tests and first steps."""
+"""Three-block CNNs, small enough to train in a minute: for demos, tests and first steps."""
 
+from collections.abc import Iterable
 from functools import partial
 
 import torch.nn.functional as F
@@ -12,13 +13,21 @@ class SmallCNN(nn.Module):
     """Three 3x3 convolutions of `width`, `2 * width` and `4 * width` channels, at full, half and quarter size.
 
     Width 32 has 94 thousand parameters, width 8 has 6 thousand.
+
+    Args:
+        width: channels of the first convolution.
+        num_classes: number of logits.
+        in_channels: channels of the image.
+        smooth: with SiLU (Elfwing, Uchibe and Doya 2018) and average pooling, which have no kinks, in place of ReLU
+            and max pooling. What small noise does to such a network, its derivatives tell.
     """
 
-    def __init__(self, width: int, num_classes: int = 10, in_channels: int = 3) -> None:
+    def __init__(self, width: int, num_classes: int = 10, in_channels: int = 3, *, smooth: bool = False) -> None:
         super().__init__()
-        self.layer1 = conv_bn(in_channels, width)
-        self.layer2 = nn.Sequential(nn.MaxPool2d(2), *conv_bn(width, 2 * width))
-        self.layer3 = nn.Sequential(nn.MaxPool2d(2), *conv_bn(2 * width, 4 * width))
+        halve = nn.AvgPool2d if smooth else nn.MaxPool2d
+        self.layer1 = nn.Sequential(*_convolved(in_channels, width, smooth))
+        self.layer2 = nn.Sequential(halve(2), *_convolved(width, 2 * width, smooth))
+        self.layer3 = nn.Sequential(halve(2), *_convolved(2 * width, 4 * width, smooth))
         self.fc = nn.Linear(4 * width, num_classes)
         initialise(self)
 
@@ -28,6 +37,12 @@ class SmallCNN(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
+def _convolved(inputs: int, outputs: int, smooth: bool) -> Iterable[nn.Module]:
+    """Convolution, batch norm and activation."""
+    return [*conv_bn(inputs, outputs, relu=False), nn.SiLU()] if smooth else conv_bn(inputs, outputs)
+
+
 cnn8 = partial(SmallCNN, 8)
 cnn16 = partial(SmallCNN, 16)
 cnn32 = partial(SmallCNN, 32)
+smoothcnn8 = partial(SmallCNN, 8, smooth=True)
