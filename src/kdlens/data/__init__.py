@@ -10,6 +10,7 @@ from kdlens.registry import Registry
 DATASETS: Registry[Any] = Registry(
     "dataset",
     {
+        "cells": "kdlens.data.cells:Cells",
         "cifar10": "kdlens.data.cifar:CIFAR10",
         "cifar100": "kdlens.data.cifar:CIFAR100",
         "cub": "kdlens.data.cub:CUB",
@@ -29,8 +30,8 @@ def load_dataset(name: str, *, root: str | os.PathLike[str] | None = None, split
     """Open a dataset by name. Nothing is downloaded.
 
     Args:
-        name: a registered name; `fashion`, `fashion-scenes` and `planted` come with the package, the others read a
-            folder.
+        name: a registered name; `cells`, `fashion`, `fashion-scenes` and `planted` come with the package, the others
+            read a folder.
         root: the folder, in the layout the dataset is published in.
         split: which part.
         options: options of the reader, e.g. `bias=0.9` of `fashion-scenes`.
