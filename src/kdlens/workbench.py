@@ -8,17 +8,21 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
+from kdlens.errors import KdlensError, in_one_line
 from kdlens.memory import estimate_batch_size
 from kdlens.models.history import Checkpoint, at_checkpoint
 from kdlens.models.taps import record
 from kdlens.questions.context import Batch, Subject, Trio
 from kdlens.runtime import Runtime
+
+T = TypeVar("T")
 
 LOGITS = "."
 """Key of the logits beside the layers' activations; no layer can have this name."""
@@ -123,6 +127,20 @@ class Workbench:
 
         size = max(1, self._batch_size(subject) // 2)
         return self.runtime.over(torch.arange(len(images)), forward, batch_size=size)
+
+    def once(self, function: Callable[[], T]) -> T:
+        """What `function` returns on the first process, on all; if it fails there, all fail, so that none waits."""
+        found: T | None = None
+        failure: Exception | None = None
+        if self.runtime.processes.is_main:
+            try:
+                found = function()
+            except Exception as error:  # noqa: BLE001 - the others must hear of any
+                failure = error
+        found, told = self.runtime.processes.share((found, "" if failure is None else in_one_line(failure)))
+        if told:
+            raise failure or KdlensError(told)
+        return cast(T, found)
 
     def at(self, subject: Subject, checkpoint: Checkpoint) -> Subject:
         """The subject at an earlier moment; asked for another one, the copy and all that was computed on it go."""

@@ -4,6 +4,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from kdlens.models.history import Checkpoint, at_checkpoint
 from kdlens.questions.context import Batch, Subject, Trio
 
+T = TypeVar("T")
 LAYERS = ("layer1", "layer2", "layer3")
 
 
@@ -125,6 +127,9 @@ class FakeContext:
         self, subject: Subject, images: Tensor, function: Callable[[nn.Module, Tensor, Tensor], Mapping[str, Tensor]]
     ) -> dict[str, Tensor]:
         return dict(function(subject.network, images, torch.arange(len(images))))
+
+    def once(self, function: Callable[[], T]) -> T:
+        return function()
 
     def at(self, subject: Subject, checkpoint: Checkpoint) -> Subject:
         return replace(subject, network=at_checkpoint(subject.network, checkpoint))

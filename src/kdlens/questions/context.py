@@ -6,12 +6,14 @@ context sees to it that no image passes a network twice for the same purpose.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from kdlens.answer import Answer
 from kdlens.models.history import Checkpoint, History
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,13 @@ class Context(Protocol):
 
         The function is given images on the network's device and may take gradients; what it returns is joined along the
         first axis, on the CPU, in order.
+        """
+        ...
+
+    def once(self, function: Callable[[], T]) -> T:
+        """What `function` returns on the first process, which alone calls it, on all of them.
+
+        For what is decided on a few images and must be decided alike everywhere. Whatever it raises is raised on all.
         """
         ...
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
-import torch
 from torch import Tensor, nn
 
+from kdlens.models.device import device_of
 from kdlens.questions.context import Context, Subject
 from kdlens.questions.discarding.discarding import TRIED, Backend, accept_linear, information_discarding
 from kdlens.questions.discarding.probes import FEWEST_PROBES
@@ -82,7 +83,8 @@ def decide(
     reasons = []
     for subject, layer in places:
         context.progress(f"{subject.label}: trying the fast way at {layer}")
-        backend, reason = _try(context, measure, subject, layer, images[:TRIED], indices[:TRIED])
+        trial = partial(_try, measure, subject, layer, images[:TRIED], indices[:TRIED])
+        backend, reason = context.once(trial)
         if backend != "linear" and measure.backend == "linear":
             return Decision("linear", f"{subject.label}: {reason}", accepted=False)
         if backend != "linear":
@@ -115,17 +117,9 @@ def entropy_maps(
     return context.through(subject, images, run)["entropy"]
 
 
-def _try(
-    context: Context, measure: Measure, subject: Subject, layer: str, images: Tensor, indices: Tensor
-) -> tuple[str, str]:
-    """Backend and reason, the same on all processes: one of them tries, and says what it found in numbers."""
-
-    def run(network: nn.Module, part: Tensor, places: Tensor) -> dict[str, Tensor]:
-        options = {name: value for name, value in measure.options("auto").items() if name != "backend"}
-        found = accept_linear(network, images.to(part.device), layer=layer, positions=indices, **options)
-        text = f"{found.backend}|{found.reason}".encode()
-        return {"text": torch.tensor(list(text), dtype=torch.uint8)[None]}
-
-    told = context.through(subject, images[:1], run)["text"]
-    backend, _, reason = bytes(told[0].tolist()).decode().partition("|")
-    return backend, reason
+def _try(measure: Measure, subject: Subject, layer: str, images: Tensor, indices: Tensor) -> tuple[str, str]:
+    """Backend and reason."""
+    options = {name: value for name, value in measure.options("auto").items() if name != "backend"}
+    images = images.to(device_of(subject.network))
+    found = accept_linear(subject.network, images, layer=layer, positions=indices, **options)
+    return found.backend, found.reason
