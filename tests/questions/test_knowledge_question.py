@@ -103,7 +103,46 @@ def test_the_counts_of_known_networks(context):
     row = answer.select(metric="points_share", model="kd", layer="layer3", seed=None)[0]
     assert (row.chance, row.n, row.unit) == (25, 60, "%")
     assert row.low < row.value < row.high
-    assert not answer.select(model="teacher")
+
+
+def test_the_teacher_is_counted_and_compared_with_nobody(context):
+    """All else is what it would be without."""
+    networks(context, teacher=Keeps(9, 1), baseline=Keeps(2, 3), kd=Keeps(4, 2))
+    with_teacher = ask(context)
+    for layer in ("layer1", "layer3"):
+        assert with_teacher.value("points_on_object", model="teacher", layer=layer, seed=None) == 4  # of 4
+        assert with_teacher.value("points_off_object", model="teacher", layer=layer, seed=None) == 1
+    assert "teacher" not in {row.compared_with for row in with_teacher.rows}
+    assert all(not row.compared_with for row in with_teacher.select(model="teacher"))
+    assert with_teacher.arrays["kept.teacher"].shape == (12, GRID, GRID)
+    assert with_teacher.arrays["sweep.points_on_object.teacher"].shape == (12, 3)
+    context.subjects = context.subjects[1:]
+    without = ask(context)
+    assert [row for row in with_teacher.rows if row.model != "teacher"] == without.rows
+    assert [f.text for f in with_teacher.findings if f.kind == "verdict"] == [
+        f.text for f in without.findings if f.kind == "verdict"
+    ]
+
+
+def test_the_teacher_has_a_way_of_its_own(context, monkeypatch):
+    used = {}
+
+    def watch(network, images, *, backend, **options):
+        used.setdefault(network.on, set()).add(backend)
+        return fake_discarding(network, images, backend=backend, **options)
+
+    def refuse(network, images, **options):
+        return Found(torch.empty(0), *(("monte-carlo", "stairs") if network.on == 9 else ("linear", "good")))
+
+    monkeypatch.setattr(measure, "information_discarding", watch)
+    monkeypatch.setattr(measure, "accept_linear", refuse)
+    answer = ask(context)
+    assert used == {4: {"linear"}, 2: {"linear"}, 9: {"monte-carlo"}}
+    assert [f.text for f in answer.findings if "layer3 of teacher" in f.text] == [
+        "At layer3 of teacher the fast way was not accepted (teacher: stairs), so it was measured by Monte Carlo there."
+    ]
+    assert answer.notes.options["way at layer3"] == "linear (kd: good; baseline: good)"
+    assert answer.notes.options["way at layer3 of teacher"] == "monte-carlo (teacher: stairs)"
 
 
 def test_the_first_hypothesis_is_judged_at_the_last_layer(context):

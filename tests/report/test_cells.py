@@ -113,6 +113,23 @@ def test_knowledge_is_drawn_by_layer_and_by_threshold_for_every_student():
     assert len(re.findall(r'class="watched of of-1"', html)) == 2
 
 
+def test_the_teacher_is_drawn_beside_the_others():
+    answer = knowledge()
+    answer.rows += [Row(m, 9.0, model="teacher", layer=layer) for m in METRICS for layer in ("a", "b")]
+    answer.arrays["kept.teacher"] = answer.arrays["kept.kd"]
+    for metric in METRICS:
+        answer.arrays[f"sweep.{metric}.teacher"] = answer.arrays[f"sweep.{metric}.kd"]
+    drawn = cells_of(answer, setting(answer), title="", note="")
+    assert [(w.name, w.css, w.student) for w in drawn.items[0].watched] == [
+        ("teacher", "teacher", None),
+        ("baseline", "baseline", None),
+        ("kd", "student", 0),
+    ]
+    html = Report({"knowledge": answer}, META).html()
+    assert html.count("teacher: a 9") == 3  # in every drawing by layer
+    assert html.count("; teacher: 0.1 5") == 3  # in every curve over thresholds
+
+
 def test_dynamics_are_drawn_over_the_epochs():
     html = Report({"dynamics": dynamics()}, META).html()
     for title in ("Points on the object, over training", "Path of the weights, over training", "What was known when"):

@@ -14,6 +14,9 @@ from kdlens.report.images import dimmed_uri, is_small, outline, picture_uri
 from kdlens.report.numbers import count
 from kdlens.report.setting import Setting
 
+_ROLES = ("teacher", "baseline", "student")
+"""In the order in which they stand."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -95,7 +98,7 @@ def cells_of(answer: Answer, setting: Setting, *, title: str, note: str) -> Cell
     if not {"image", "foreground"} <= set(arrays) or len(arrays["image"]) == 0:
         return None
     names = [name.removeprefix("kept.") for name in arrays if name.startswith("kept.")]
-    names.sort(key=lambda name: (setting.role(name) == "student", students.index(name) if name in students else 0))
+    names.sort(key=lambda name: (_ROLES.index(setting.role(name)), students.index(name) if name in students else 0))
     if not names:
         return None
     moments = tuple(f"epoch {epoch}" for epoch in arrays["epochs"]) if "epochs" in arrays else ()

@@ -128,8 +128,8 @@ def say_uneven(answer: Answer, ratio: float, cells: tuple[int, int]) -> None:
         )
 
 
-def say_backend(answer: Answer, layer: str, decision: Decision) -> None:
-    """The slow way was needed, or would have been."""
+def say_backend(answer: Answer, layer: str, decision: Decision, *, alone: bool = False) -> None:
+    """The slow way was needed, or would have been; for one network `alone` or for all that are compared."""
     if decision.accepted:
         return
     if decision.backend == "linear":
@@ -141,8 +141,8 @@ def say_backend(answer: Answer, layer: str, decision: Decision) -> None:
         )
         return
     answer.say(
-        f"At {layer} the fast way was not accepted ({decision.reason}), so all networks were measured by Monte Carlo "
-        "there.",
+        f"At {layer} the fast way was not accepted ({decision.reason}), so "
+        f"{'it was' if alone else 'all networks were'} measured by Monte Carlo there.",
         kind="alert",
     )
 

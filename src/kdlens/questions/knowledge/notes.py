@@ -48,12 +48,13 @@ def notes(options: dict[str, Any]) -> Notes:
             "at a layer if the student has more points on the object and a larger share of its points there, both by "
             "95 % intervals of differences paired by image (bootstrap; over several seeds Student's t interval is "
             "added in quadrature); not supported if one of the two is surely not so; else inconclusive. The verdict is "
-            "that of the last layer."
+            "that of the last layer. A teacher is counted in the same way; no verdict involves it."
         ),
         how_to_read=(
             "More points on the object and fewer off it: the layer keeps what the task is about. Chance of the share "
             "is the object's part of the cells. Counts depend steeply on the threshold: read the curves. Layers are "
-            "not comparable with each other, since their entropies are made equal on average."
+            "not comparable with each other, since their entropies are made equal on average. Nor are the counts of "
+            "networks with different layers, such as the teacher's beside the others: look at where its points lie."
         ),
         limits=(
             NOT_COMPARABLE

@@ -51,8 +51,9 @@ class Knowledge:
         check_options(self)
 
     def answer(self, context: Context) -> Answer:
-        """Count the points of every student and baseline on the same images, with the same probes.
+        """Count the points of every network on the same images, with the same probes; compare students and baselines.
 
+        The teacher is measured beside them, in a way of its own, so that nothing said of the others depends on it.
         Without masks (and without `foreground="centre"`) the answer is one alert that says so.
         """
         answer = Answer(self.name, Notes(""))
@@ -64,7 +65,8 @@ class Knowledge:
         measure = Measure(drawn.cells[0], self.protocol, self.backend, context.seed, self.probes)
         maps: dict[tuple[Subject, str], Tensor] = {}
         decisions: dict[str, Decision] = {}
-        for layer, subjects in places_by_layer(context).items():
+        groups = places_by_layer(context) | places_of_teacher(context)
+        for layer, subjects in groups.items():
             decisions[layer] = decide(context, measure, subjects, drawn.images, drawn.indices)
             for subject, own in subjects:
                 context.progress(f"knowledge: {subject.label} at {own}")
@@ -74,7 +76,7 @@ class Knowledge:
         answer.notes = notes(options | {"grid": " x ".join(map(str, drawn.cells)), **ways})
         self._count(answer, context, drawn, maps)
         for layer, decision in decisions.items():
-            say_backend(answer, layer, decision)
+            say_backend(answer, layer, decision, alone=len(groups[layer]) == 1)
         return answer
 
     def _count(
@@ -116,6 +118,12 @@ def places_by_layer(context: Context, *, last: bool = False) -> dict[str, list[t
             groups.setdefault(mine, []).extend(new)
             seen.update(new)
     return groups
+
+
+def places_of_teacher(context: Context) -> dict[str, list[tuple[Subject, str]]]:
+    """The teacher with each of its layers, a group by itself; empty without a teacher."""
+    teachers = [subject for subject in context.subjects if subject.role == "teacher"]
+    return {f"{layer} of {t.label}": [(t, layer)] for t in teachers for layer in t.layers}
 
 
 def _say_unusual(answer: Answer, maps: Mapping[tuple[Subject, str], Tensor], counting: Counting) -> None:

@@ -11,7 +11,7 @@ from kdlens.report.layers import Line
 from kdlens.report.names import metric_name
 from kdlens.report.rows import Measured, measured
 from kdlens.report.sections.generic import generic_blocks
-from kdlens.report.sections.knowledge import baseline_of, curve_panels
+from kdlens.report.sections.knowledge import Names, beside, curve_panels
 from kdlens.report.sections.relevance import Panel, picked_charts
 from kdlens.report.setting import Setting
 from kdlens.report.strips import strip
@@ -36,8 +36,8 @@ def dynamics_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     students, anchor = setting.students(answer), setting.anchors.get(answer.question, answer.question)
     kind = str(answer.notes.options.get("path", "per_step"))
     found = [
-        [*curve_panels(answer, "curve", "epochs", student, "by epochs"), *_path(answer, kind, student)]
-        for student in students
+        [*curve_panels(answer, "curve", "epochs", names, "by epochs"), *_path(answer, kind, names)]
+        for names in (beside(answer, setting, student) for student in students)
     ]
     blocks = [_in_pairs(block) for block in picked_charts(f"{anchor}-curves", students, found)]
     film = cells_of(answer, setting, title="What was known when", note=_LAPSE)
@@ -61,11 +61,11 @@ def _strip(answer: Answer, setting: Setting, metric: str, kind: str) -> Block | 
     )
 
 
-def _path(answer: Answer, kind: str, student: str) -> list[Panel]:
+def _path(answer: Answer, kind: str, names: Names) -> list[Panel]:
     """The path of the weights over the epochs."""
     start = f"path.{kind}."
     every = {name.removeprefix(start): array for name, array in answer.arrays.items() if name.startswith(start)}
-    names = [(n, css) for n, css in ((student, "student"), (baseline_of(answer, student), "baseline")) if n in every]
+    names = [(name, css) for name, css in names if name in every]
     if not names:
         return []
     axis = Axis.over([float(value) for array in every.values() for value in array], include=(0.0,))

@@ -13,6 +13,9 @@ from kdlens.report.sections.relevance import Panel, picked_charts
 from kdlens.report.setting import Setting
 from kdlens.report.strips import axis_of
 
+Names = Sequence[tuple[str, str]]
+"""Networks and the classes that colour them."""
+
 MEASURES = {
     "points_on_object": ("Points on the object", "Cells an image (N_fg)."),
     "points_off_object": ("Points off the object", "Cells an image (N_bg)."),
@@ -32,32 +35,36 @@ def knowledge_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
     if still is not None:
         name = f"{anchor}-still"
         blocks.append(Picker(name=name, students=tuple(students), blocks=(still,), everyone=False))
-    by_layer = _by_layer(answer, students)
+    by_layer = _by_layer(answer, setting, students)
     by = _BY_THRESHOLD.format(threshold=answer.notes.options.get("threshold", 0.2))
-    by_threshold = [curve_panels(answer, "sweep", "sweep.thresholds", s, by) for s in students]
+    by_threshold = [
+        curve_panels(answer, "sweep", "sweep.thresholds", beside(answer, setting, student), by) for student in students
+    ]
     both = [[*of_layer, *of_threshold] for of_layer, of_threshold in zip(by_layer, by_threshold, strict=True)]
     return [*blocks, *picked_charts(f"{anchor}-student", students, both)]
 
 
-def _by_layer(answer: Answer, students: Sequence[str]) -> list[list[Panel]]:
-    """One drawing a measure, with the student and its baseline, for every student."""
+def _by_layer(answer: Answer, setting: Setting, students: Sequence[str]) -> list[list[Panel]]:
+    """One drawing a measure, with the student, its baseline and the teacher, for every student."""
     found = {metric: measured(answer, metric) for metric in MEASURES}
     axes = {metric: axis_of(points, include=(0.0,)) for metric, points in found.items()}
     return [
         [
-            Panel(title, f"{note} By layer, first to last.", _lines(answer, found[metric], student), axes[metric])
+            Panel(title, f"{note} By layer, first to last.", _lines(found[metric], names), axes[metric])
             for metric, (title, note) in MEASURES.items()
         ]
-        for student in students
+        for names in (beside(answer, setting, student) for student in students)
     ]
 
 
-def _lines(answer: Answer, found: Sequence[Measured], student: str) -> list[Line]:
-    baseline = baseline_of(answer, student)
-    return [
-        *lines_of(student, "student", only(found, model=student)),
-        *lines_of(baseline, "baseline", only(found, model=baseline)),
-    ]
+def _lines(found: Sequence[Measured], names: Names) -> list[Line]:
+    return [line for name, css in names for line in lines_of(name, css, only(found, model=name))]
+
+
+def beside(answer: Answer, setting: Setting, student: str) -> Names:
+    """Whom a student is drawn beside: its baseline, and the teacher where it was measured."""
+    teachers = dict.fromkeys(row.model for row in answer.rows if setting.role(row.model) == "teacher")
+    return [(student, "student"), (baseline_of(answer, student), "baseline"), *((name, "teacher") for name in teachers)]
 
 
 def baseline_of(answer: Answer, student: str) -> str:
@@ -65,14 +72,14 @@ def baseline_of(answer: Answer, student: str) -> str:
     return next((row.compared_with for row in answer.rows if row.model == student and row.compared_with), "baseline")
 
 
-def curve_panels(answer: Answer, kind: str, places: str, student: str, by: str) -> list[Panel]:
-    """One drawing a measure from the arrays `KIND.MEASURE.NAME` of student and baseline, on axes of all networks.
+def curve_panels(answer: Answer, kind: str, places: str, names: Names, by: str) -> list[Panel]:
+    """One drawing a measure from the arrays `KIND.MEASURE.NAME` of some networks, on axes of all.
 
     Args:
         answer: with the arrays.
         kind: first part of their names.
         places: array of what the points stand at.
-        student: whose drawings.
+        names: whose drawings.
         by: what that is, in words.
     """
     if places not in answer.arrays:
@@ -80,7 +87,6 @@ def curve_panels(answer: Answer, kind: str, places: str, student: str, by: str) 
     at = [f"{place:g}" for place in answer.arrays[places]]
     panels = []
     for metric, (title, note) in MEASURES.items():
-        names = ((student, "student"), (baseline_of(answer, student), "baseline"))
         lines = [Line(name, css, _points(answer, f"{kind}.{metric}.{name}", metric, name, at)) for name, css in names]
         every = [array for name, array in answer.arrays.items() if name.startswith(f"{kind}.{metric}.")]
         axis = Axis.over([float(value) for array in every for value in array.ravel()], include=(0.0,))
