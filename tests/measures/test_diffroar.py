@@ -18,7 +18,7 @@ from kdlens.measures.masked import Masked, fill_value, gradients, highest, rank
 from kdlens.training.batches import as_batches
 
 COORDINATES = 8
-QUICK = {"epochs": 6, "optimizer": {"name": "adam", "lr": 0.05}, "batch_size": 64}
+QUICK = {"epochs": 4, "optimizer": {"name": "adam", "lr": 0.1}, "batch_size": 100}
 
 
 def one_coordinate(count, seed):
@@ -41,7 +41,7 @@ WRONG = judge(torch.arange(COORDINATES).float())
 
 
 def test_gradients_at_the_coordinate_that_tells_and_away_from_it():
-    train, test = one_coordinate(600, 0), one_coordinate(600, 1)
+    train, test = one_coordinate(500, 0), one_coordinate(500, 1)
     options = {"fractions": [1 / COORDINATES], "repeats": 3, "recipe": QUICK}
     right = kdlens.diffroar(RIGHT, train, test, **options)[0]
     assert right.top.value > 0.97
@@ -50,7 +50,7 @@ def test_gradients_at_the_coordinate_that_tells_and_away_from_it():
     assert right.score.n == 3
     assert right.chance.value == pytest.approx(0, abs=0.06)
     assert right.bottom.value < right.random.value < 0.7
-    wrong = diffroar(WRONG, train, test, chance=False, **options)[0]
+    wrong = diffroar(WRONG, train, test, chance=False, **{**options, "repeats": 2})[0]
     assert wrong.score.value == pytest.approx(-0.5, abs=0.06)
     assert wrong.chance.n == 0
     assert math.isnan(wrong.chance.value)
