@@ -47,8 +47,8 @@ def _chosen(path: Path, categories: Sequence[str] | None) -> list[str]:
     """The chosen categories, in the order of category.csv whichever way they are given."""
     table = read_table(path, ("name",))
     known = [row.cells[0] for row in table.rows]
-    for row in table.rows:
-        if known.count(row.cells[0]) > 1:
+    for place, row in enumerate(table.rows):
+        if row.cells[0] in known[:place]:
             raise DataError(f'{table.where(row)} names the category "{shown(row.cells[0])}" again; each has one row')
     wanted = known if categories is None else [categories] if isinstance(categories, str) else list(categories)
     for name in wanted:
