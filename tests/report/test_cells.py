@@ -138,6 +138,13 @@ def test_dynamics_are_drawn_over_the_epochs():
     assert "Points that stayed (rho)" in html
 
 
+def test_epochs_are_as_far_apart_as_they_are():
+    html = Report({"dynamics": dynamics()}, META).html()
+    drawn = re.search(r'aria-label="Path of the weights, over training[^>]*>.*?</svg>', html, re.DOTALL).group()
+    first, second, third = (float(x) for x in re.findall(r'd="M([\d.]+),[\d.]+a[^>]*student', drawn))
+    assert (third - second) / (second - first) == pytest.approx(3 / 2, rel=0.01)  # epochs 0, 2 and 5
+
+
 def test_figures_can_be_drawn():
     for answer in (knowledge(), dynamics()):
         assert answer.figure().axes

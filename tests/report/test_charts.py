@@ -11,6 +11,7 @@ from kdlens.answer import Answer, Notes, Row
 from kdlens.report.axis import Axis
 from kdlens.report.layers import HEIGHT, Line, layer_chart, lines_of, shape_path
 from kdlens.report.numbers import MINUS, number
+from kdlens.report.places import on_scale
 from kdlens.report.rows import measured
 from kdlens.report.strips import axis_of, strip
 from kdlens.report.svg import Svg
@@ -166,6 +167,42 @@ def test_many_layers_keep_readable_labels():
     values = [0.1] * 24
     drawing = layer_chart(lines(values), title="RS").drawing
     assert 4 <= drawing.count('text-anchor="middle"') <= 12
+
+
+def across(drawing):
+    return [float(x) for x in re.findall(r'd="M([\d.]+),[\d.]+a', drawing)]
+
+
+def test_points_stand_at_their_numbers():
+    epochs = [0, 1, 2, 4, 6, 10, 20]
+    drawing = layer_chart(lines([0.1] * 7), title="RS", at=epochs).drawing
+    places = across(drawing)
+    steps = [
+        (b - a) / (y - x) for (a, b), (x, y) in zip(itertools.pairwise(places), itertools.pairwise(epochs), strict=True)
+    ]
+    assert min(steps) == pytest.approx(max(steps), rel=0.01)
+    assert drawing.count(f'y2="{HEIGHT - 24}" class="zero"') == 7  # a tick each
+
+
+def test_side_by_side_only_the_order_counts():
+    steps = [b - a for a, b in itertools.pairwise(across(layer_chart(lines([0.1] * 7), title="RS").drawing))]
+    assert min(steps) == pytest.approx(max(steps), rel=0.01)
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=40, unique=True).map(sorted))
+def test_names_on_a_scale_never_touch_and_the_ends_are_named(epochs):
+    found = on_scale(epochs, [str(e) for e in epochs], 40, 334)
+    assert all(40 <= x <= 334 for x in found.at)
+    assert list(found.at) == sorted(found.at)
+    assert found.names[0][1] == str(epochs[0])
+    assert found.names[-1][1] == str(epochs[-1])
+    for (x, one, _), (y, other, _) in itertools.pairwise(found.names):
+        assert y - x > 3.2 * (len(one) + len(other)) + 4
+    assert all(x == found.at[epochs.index(int(name))] for x, name, _ in found.names)
+
+
+def test_one_moment_stands_in_the_middle():
+    assert on_scale([5], ["5"], 0, 100).at == (50,)
 
 
 def test_the_axis_of_a_difference_has_zero():

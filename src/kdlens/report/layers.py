@@ -1,4 +1,4 @@
-"""Numbers by layer: lines with intervals, the band that chance fills, one small drawing a measure."""
+"""Numbers by layer or over a scale: lines with intervals, the band that chance fills, one small drawing a measure."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kdlens.report.axis import Axis
 from kdlens.report.blocks import Chart, Key
-from kdlens.report.numbers import interval_text, known, number, shorten
+from kdlens.report.numbers import interval_text, known, number
+from kdlens.report.places import Places, in_slots, on_scale
 from kdlens.report.rows import Measured
 from kdlens.report.strips import axis_of
 from kdlens.report.svg import Svg
@@ -34,9 +35,15 @@ def lines_of(name: str, css: str, found: Sequence[Measured]) -> list[Line]:
 
 
 def layer_chart(
-    lines: Sequence[Line], *, title: str, note: str = "", include: Sequence[float] = (0.0,), axis: Axis | None = None
+    lines: Sequence[Line],
+    *,
+    title: str,
+    note: str = "",
+    include: Sequence[float] = (0.0,),
+    axis: Axis | None = None,
+    at: Sequence[float] | None = None,
 ) -> Chart | None:
-    """Draw numbers by layer; `None` where there are none.
+    """Draw numbers by layer, or over a scale; `None` where there are none.
 
     Layers stand in the order given, from the input to the output. Networks with other layer names are drawn by place.
 
@@ -46,20 +53,22 @@ def layer_chart(
         note: a sentence below.
         include: values the axis must hold.
         axis: an axis shared with other drawings.
+        at: numbers that rise, one for each point of every line, at which the points stand (their layers are the names
+            of these numbers); without them points stand side by side.
     """
     lines = [line for line in lines if line.points]
     if not lines:
         return None
     axis = axis or axis_of([p for line in lines for p in line.points], include=include)
-    count = max(len(line.points) for line in lines)
     names = [p.row.layer for p in max(lines, key=lambda line: len(line.points)).points]
+    ends = (_LEFT, WIDTH - _RIGHT)
+    places = in_slots(names, *ends) if at is None else on_scale(at, names, *ends)
     drawing = Svg(WIDTH, HEIGHT, _spoken(title, lines))
-    _frame(drawing, axis, names)
-    slot = (WIDTH - _LEFT - _RIGHT) / count
-    _chance(drawing, lines, axis, slot)
+    _frame(drawing, axis, places)
+    _chance(drawing, lines, axis, places)
     for place, line in enumerate(lines):
-        offset = (place - (len(lines) - 1) / 2) * min(9.0, 0.5 * slot / len(lines))
-        _line(drawing, line, axis, slot, offset, _SHAPES[place % len(_SHAPES)])
+        offset = (place - (len(lines) - 1) / 2) * min(9.0, 0.5 * places.slot / len(lines))
+        _line(drawing, line, axis, [x + offset for x in places.at], _SHAPES[place % len(_SHAPES)])
     return Chart(title=title, note=note, drawing=drawing.markup(), legend=_legend(lines))
 
 
@@ -73,26 +82,24 @@ def _legend(lines: Sequence[Line]) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _frame(drawing: Svg, axis: Axis, names: Sequence[str]) -> None:
+def _frame(drawing: Svg, axis: Axis, places: Places) -> None:
     for share, text in axis.labels():
         y = _y(share)
         drawing.line(_LEFT, y, WIDTH - _RIGHT, y, "grid")
         drawing.text(_LEFT - 7, y + 4, text, "tick", anchor="end")
     if axis.low < 0 < axis.high:
         drawing.line(_LEFT, _y(axis.at(0.0)), WIDTH - _RIGHT, _y(axis.at(0.0)), "zero")
-    slot = (WIDTH - _LEFT - _RIGHT) / len(names)
-    every = max(1, round(44 / slot))
-    for i, name in enumerate(names):
-        if i % every == 0:
-            text = shorten(name, max(5, int(slot * every / 6.4)), keep_end=True)
-            drawing.text(_LEFT + slot * (i + 0.5), HEIGHT - 10, text, "tick", anchor="middle", full=name)
+    for x in places.ticks:
+        drawing.line(x, HEIGHT - _BOTTOM, x, HEIGHT - _BOTTOM + 4, "zero")
+    for x, text, name in places.names:
+        drawing.text(x, HEIGHT - 10, text, "tick", anchor="middle", full=name)
 
 
-def _chance(drawing: Svg, lines: Sequence[Line], axis: Axis, slot: float) -> None:
+def _chance(drawing: Svg, lines: Sequence[Line], axis: Axis, places: Places) -> None:
     """What chance gives at every layer: the widest band of the lines, or a dashed line at each one's mean."""
     for i in range(max(len(line.points) for line in lines)):
         points = [line.points[i] for line in lines if i < len(line.points)]
-        left, width = _LEFT + slot * (i + 0.14), slot * 0.72
+        left, width = places.at[i] - 0.36 * places.slot, 0.72 * places.slot
         bands = [point.null for point in points if point.null]
         if bands:
             low, high = _y(axis.at(min(band[0] for band in bands))), _y(axis.at(max(band[1] for band in bands)))
@@ -102,8 +109,8 @@ def _chance(drawing: Svg, lines: Sequence[Line], axis: Axis, slot: float) -> Non
             drawing.line(left, y, left + width, y, "chance")
 
 
-def _line(drawing: Svg, line: Line, axis: Axis, slot: float, offset: float, shape: str) -> None:
-    at = [(_LEFT + slot * (i + 0.5) + offset, p) for i, p in enumerate(line.points)]
+def _line(drawing: Svg, line: Line, axis: Axis, places: Sequence[float], shape: str) -> None:
+    at = list(zip(places, line.points, strict=False))
     defined = [(x, p) for x, p in at if known(p.row.value)]
     for (x1, one), (x2, two) in itertools.pairwise(at):
         if known(one.row.value) and known(two.row.value):  # a gap stays a gap

@@ -69,12 +69,13 @@ def _path(answer: Answer, kind: str, names: Names) -> list[Panel]:
     if not names:
         return []
     axis = Axis.over([float(value) for array in every.values() for value in array], include=(0.0,))
-    at = [f"{epoch:g}" for epoch in answer.arrays["epochs"]]
+    scale = [float(epoch) for epoch in answer.arrays["epochs"]]
+    at = [f"{epoch:g}" for epoch in scale]
     lines = [
         Line(name, css, [_point(name, place, value) for place, value in zip(at, every[name], strict=True)])
         for name, css in names
     ]
-    return [Panel("Path of the weights, over training", _PATH, lines, axis)]
+    return [Panel("Path of the weights, over training", _PATH, lines, axis, scale)]
 
 
 def _point(name: str, place: str, value: float) -> Measured:

@@ -84,13 +84,14 @@ def curve_panels(answer: Answer, kind: str, places: str, names: Names, by: str) 
     """
     if places not in answer.arrays:
         return []
-    at = [f"{place:g}" for place in answer.arrays[places]]
+    scale = [float(place) for place in answer.arrays[places]]
+    at = [f"{place:g}" for place in scale]
     panels = []
     for metric, (title, note) in MEASURES.items():
         lines = [Line(name, css, _points(answer, f"{kind}.{metric}.{name}", metric, name, at)) for name, css in names]
         every = [array for name, array in answer.arrays.items() if name.startswith(f"{kind}.{metric}.")]
         axis = Axis.over([float(value) for array in every for value in array.ravel()], include=(0.0,))
-        panels.append(Panel(f"{title}, {kind_in_words(kind)}", f"{note} {by.capitalize()}.", lines, axis))
+        panels.append(Panel(f"{title}, {kind_in_words(kind)}", f"{note} {by.capitalize()}.", lines, axis, scale))
     return panels
 
 

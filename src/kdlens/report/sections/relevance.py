@@ -25,12 +25,13 @@ _HALVES = ("distilled", "residual")
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing by layer before it is drawn; `axis` is shared by all students."""
+    """One drawing before it is drawn: by layer, or over the numbers `at`; `axis` is shared by all students."""
 
     title: str
     note: str
     lines: Sequence[Line]
     axis: Axis
+    at: Sequence[float] | None = None
 
 
 def relevance_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
@@ -45,7 +46,7 @@ def picked_charts(name: str, students: Sequence[str], found: Sequence[Sequence[P
     """One row of drawings a student, of which a reader may pick; empty where there is nothing to draw."""
     grids = []
     for place, (student, of_student) in enumerate(zip(students, found, strict=True)):
-        charts = [layer_chart(p.lines, title=p.title, note=p.note, axis=p.axis) for p in of_student]
+        charts = [layer_chart(p.lines, title=p.title, note=p.note, axis=p.axis, at=p.at) for p in of_student]
         shown = tuple(chart for chart in charts if chart)
         if shown:
             grids.append(Grid(title=student if len(students) > 1 else "", student=place, blocks=shown))
