@@ -8,6 +8,7 @@ QUESTIONS: Registry[Any] = Registry(
     "question",
     {
         "accuracy": "kdlens.questions.accuracy.question:Accuracy",
+        "class_similarity": "kdlens.questions.class_similarity.question:ClassSimilarity",
         "dynamics": "kdlens.questions.dynamics.question:Dynamics",
         "knowledge": "kdlens.questions.knowledge.question:Knowledge",
         "reliance": "kdlens.questions.reliance.question:Reliance",
