@@ -52,7 +52,7 @@ def test_scenes_forget_blocks_rather_than_fill_the_memory(monkeypatch):
 
 def test_the_fingerprint_of_scenes_is_that_of_what_they_are():
     first = SceneConcepts("test", count=20)
-    assert first.fingerprint() == SceneConcepts(FashionScenes("test", count=20)).fingerprint()
+    assert first.fingerprint() == SceneConcepts.of(FashionScenes("test", count=20)).fingerprint()
     others = [
         SceneConcepts("test", count=20, seed=1),
         SceneConcepts("test", count=19),
@@ -148,7 +148,7 @@ def test_segmented_data_by_name(name, request):
 
 
 def test_opening_by_name():
-    data = load_concepts("fashion-scenes", count=3, size=16)
+    data = load_concepts("fashion-scenes", split="train", count=3, size=16)
     assert data.image(2).shape == (3, 16, 16)
     assert load_concepts(data) is data
     assert isinstance(load_concepts(FashionScenes(count=2)), SceneConcepts)
@@ -162,6 +162,10 @@ def test_what_cannot_be_opened():
         load_concepts("brodn")
     with pytest.raises(DataError, match='concept data "broden" has no option "category"; did you mean "categories"'):
         load_concepts("broden", category=["object"])
+    with pytest.raises(DataError, match='concept data "fashion-scenes" has no option "sise"; did you mean "size"'):
+        load_concepts("fashion-scenes", sise=3)
+    with pytest.raises(DataError, match='concept data "fashion-scenes" has no option "root"'):
+        load_concepts("fashion-scenes", root="here")
     with pytest.raises(DataError, match='a list has no option "nams"; did you mean "names"'):
         load_concepts([1], nams={})
     with pytest.raises(DataError, match="fashion-scenes has its names, mean and std already; leave them out"):

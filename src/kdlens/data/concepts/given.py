@@ -55,7 +55,7 @@ def as_concepts(
         (('', 'cat', 'garden'), 16, (2,))
     """
     if isinstance(dataset, FashionScenes):
-        dataset = SceneConcepts(dataset)
+        dataset = SceneConcepts.of(dataset)
     if isinstance(dataset, ConceptData):
         if names is not None or mean is not None or std is not None:
             raise DataError(f"{dataset.name} has its names, mean and std already; leave them out")

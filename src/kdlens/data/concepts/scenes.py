@@ -1,6 +1,6 @@
 """fashion-scenes with concepts: the garment, and the colour and texture of every pixel."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -12,6 +12,7 @@ from kdlens.data.scenes import FashionScenes
 
 _CACHE_BYTES = 512 * 1024**2
 _BLOCK, _BLOCK_PIXELS = 64, 2**24  # at most: scenes rendered together when one is asked for
+_Block = tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]
 
 
 class SceneConcepts:
@@ -20,8 +21,13 @@ class SceneConcepts:
     The garment's own texture is called fabric.
 
     Args:
-        scenes: the scenes; or their split.
-        options: of `FashionScenes`, where it is to be made.
+        split: `"train"` or `"test"`.
+        size: side length in pixels; this and what follows as for `FashionScenes`.
+        bias: the chance that the background follows the class.
+        seed: of everything random.
+        classes: names of the classes to use.
+        count: number of scenes.
+        tint: give garments one of eight colours.
 
     Attributes:
         scenes: the scenes.
@@ -31,7 +37,7 @@ class SceneConcepts:
         DataError: an option is out of its range.
 
     Example:
-        >>> data = SceneConcepts("test", classes=["Dress"], count=2, tint=True)
+        >>> data = SceneConcepts("test", classes=["Dress"], count=2)
         >>> pixels, whole = data.annotation(0)
         >>> [data.vocabulary.names[label] for label in pixels[0].unique()], pixels.shape, whole
         (['', 'Dress'], torch.Size([3, 32, 32]), ())
@@ -41,17 +47,32 @@ class SceneConcepts:
     mean: tuple[float, ...] | None = FashionScenes.mean
     std: tuple[float, ...] | None = FashionScenes.std
 
-    def __init__(self, scenes: FashionScenes | str = "test", **options: Any) -> None:
-        self.scenes = scenes if isinstance(scenes, FashionScenes) else FashionScenes(scenes, **options)
-        self.vocabulary = Vocabulary.of(
-            {
-                "object": self.scenes.classes,
-                "color": self.scenes.colour_names,
-                "texture": self.scenes.texture_names,
-            }
-        )
-        self._step = max(1, min(_BLOCK, _BLOCK_PIXELS // self.scenes.size**2))
-        self._blocks: dict[int, tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]] = {}
+    def __init__(
+        self,
+        split: str = "test",
+        *,
+        size: int = 32,
+        bias: float = 0.0,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        count: int | None = None,
+        tint: bool = True,
+    ) -> None:
+        self._open(FashionScenes(split, size=size, bias=bias, seed=seed, classes=classes, count=count, tint=tint))
+
+    @classmethod
+    def of(cls, scenes: FashionScenes) -> "SceneConcepts":
+        """Concepts of scenes that are there already."""
+        concepts = cls.__new__(cls)
+        concepts._open(scenes)
+        return concepts
+
+    def _open(self, scenes: FashionScenes) -> None:
+        names = {"object": scenes.classes, "color": scenes.colour_names, "texture": scenes.texture_names}
+        self.scenes = scenes
+        self.vocabulary = Vocabulary.of(names)
+        self._step = max(1, min(_BLOCK, _BLOCK_PIXELS // scenes.size**2))
+        self._blocks: dict[int, _Block] = {}
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -70,7 +91,7 @@ class SceneConcepts:
         made = (scenes.split, scenes.size, scenes.bias, scenes.seed, scenes.tint)
         return fingerprint_of(self, (made, scenes.labels.tolist()))
 
-    def _block(self, index: int) -> tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
+    def _block(self, index: int) -> _Block:
         """Images and labels of a block of scenes; as many blocks are kept as memory is set aside for."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} scenes; there is no scene {index}")
@@ -81,7 +102,7 @@ class SceneConcepts:
             self._blocks[number] = self._rendered(number)
         return self._blocks[number]
 
-    def _rendered(self, number: int) -> tuple[UInt8[Tensor, "n 3 h w"], UInt8[Tensor, "n 3 h w"]]:
+    def _rendered(self, number: int) -> _Block:
         indices = torch.arange(number * self._step, min((number + 1) * self._step, len(self)))
         parts = list(self.scenes.rendered(indices))
         colour, texture = (int(self.vocabulary.labels(category)[0]) for category in ("color", "texture"))
