@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
     from kdlens.questions.discarding.discarding import information_discarding as information_discarding
+    from kdlens.questions.dissection.dissect import dissect as dissect
     from kdlens.questions.dynamics.dynamics import learning_dynamics as learning_dynamics
     from kdlens.questions.knowledge.points import knowledge_points as knowledge_points
     from kdlens.questions.relevance.relevance import feature_similarity as feature_similarity
@@ -42,6 +43,7 @@ _PUBLIC = {
     "Report": "kdlens.report",
     "auto_layers": "kdlens.models.layers",
     "diffroar": "kdlens.measures.diffroar",
+    "dissect": "kdlens.questions.dissection.dissect",
     "distill": "kdlens.training.api",
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",

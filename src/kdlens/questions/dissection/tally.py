@@ -1,0 +1,124 @@
+"""Sums over images from which every IoU follows: what labels cover, what units cover, what both cover."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kdlens.data.concepts.vocabulary import Vocabulary
+from kdlens.questions.dissection.labelled import Labelled
+
+CategoryRule = Literal["paper", "netdissect-lite"]
+
+_NEVER_ZERO = 1e-10
+"""Added to every union, as published."""
+
+
+@dataclass(eq=False)
+class LabelSums:
+    """What labels cover, by group of images. All networks and layers share it.
+
+    Attributes:
+        vocabulary: of the labels.
+        groups: of images.
+        truth: `(groups, labels)`: pixels that carry the label.
+        images: `(groups, labels)`: images it occurs in.
+    """
+
+    vocabulary: Vocabulary
+    groups: int = 1
+    truth: Int[Tensor, "groups labels"] = field(init=False)
+    images: Int[Tensor, "groups labels"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.truth = torch.zeros(self.groups, len(self.vocabulary.names), dtype=torch.int64)
+        self.images = torch.zeros_like(self.truth)
+
+    def see(self, group: int, image: Labelled) -> None:
+        """Count an image's labels."""
+        self.truth[group, image.numbers] += image.counts
+        self.truth[group, image.whole] += image.size[0] * image.size[1]
+        self.images[group, torch.cat([image.numbers, image.whole]).unique()] += 1
+
+    def part(self, groups: Tensor) -> "LabelSums":
+        """The sum over some of the groups."""
+        summed = LabelSums(self.vocabulary)
+        summed.truth = self.truth[groups].sum(0, keepdim=True)
+        summed.images = self.images[groups].sum(0, keepdim=True)
+        return summed
+
+
+@dataclass(eq=False)
+class Tally:
+    """What the units of a layer cover, by group of images.
+
+    Attributes:
+        units: of the layer.
+        labels: what the labels cover, in the same groups.
+        both: `(groups, units, labels)`: pixels above a unit's threshold that carry the label.
+        active: rule -> `(groups, units, categories)`: pixels above the threshold in images that count for a category.
+            `"paper"`: all that have a label of it. `"netdissect-lite"`: those in which the unit hits one.
+    """
+
+    units: int
+    labels: LabelSums
+    both: Int[Tensor, "groups units labels"] = field(init=False)
+    active: dict[CategoryRule, Int[Tensor, "groups units categories"]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        vocabulary, shape = self.labels.vocabulary, (self.labels.groups, self.units)
+        self.both = torch.zeros(*shape, len(vocabulary.names), dtype=torch.int64)
+        sums = torch.zeros(2, *shape, len(vocabulary.categories), dtype=torch.int64)
+        self.active = {"paper": sums[0], "netdissect-lite": sums[1]}
+
+    @property
+    def groups(self) -> int:
+        """Groups of images."""
+        return self.labels.groups
+
+    def see(
+        self, groups: Int[Tensor, " p"], units: Int[Tensor, " p"], counts: Float[Tensor, "p columns"], image: Labelled
+    ) -> None:
+        """Count what lies above the thresholds of some units.
+
+        Args:
+            groups: to which each row goes.
+            units: of each row; none twice in a group.
+            counts: their pixels above the threshold, all and by label of the image, from `Above.count`.
+            image: whose labels these are.
+        """
+        hit = (counts[:, 1:] @ image.categories > 0).logical_or_(image.by_whole).numpy()
+        areas = counts[:, :1].long().numpy()
+        # views in NumPy, whose small sums take a fraction of the time
+        rows, group, both = units.numpy(), groups.numpy(), self.both.numpy()
+        both[group[:, None], rows[:, None], image.numbers.numpy()] += counts[:, 1:].long().numpy()
+        if len(image.whole):
+            both[group[:, None], rows[:, None], image.whole.numpy()] += areas
+        self.active["paper"].numpy()[group, rows] += areas * image.present.numpy()
+        self.active["netdissect-lite"].numpy()[group, rows] += areas * hit
+
+    def part(self, groups: Tensor) -> "Tally":
+        """The sum over some of the groups, as a tally of one group."""
+        summed = Tally(self.units, self.labels.part(groups))
+        summed.both = self.both[groups].sum(0, keepdim=True)
+        summed.active = {rule: sums[groups].sum(0, keepdim=True) for rule, sums in self.active.items()}
+        return summed
+
+    def total(self) -> "Tally":
+        """The sum over all groups."""
+        return self.part(torch.arange(self.groups))
+
+    def activation(self, rule: CategoryRule) -> Int[Tensor, "groups units labels"]:
+        """Pixels above the threshold that count for a label: those that count for its primary category."""
+        primary = self.labels.vocabulary.primary
+        return self.active[rule][:, :, primary.clamp_min(0)] * (primary >= 0)
+
+    def iou(self, rule: CategoryRule) -> Float[Tensor, "groups units labels"]:
+        """Intersection over union of every unit with every label, float64, each summed over the images first.
+
+        Source: Bau et al., CVPR 2017, equation 1.
+        """
+        union = self.activation(rule) + self.labels.truth[:, None] - self.both
+        return self.both.double() / (union + _NEVER_ZERO)
