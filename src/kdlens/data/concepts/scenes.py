@@ -96,11 +96,13 @@ class SceneConcepts:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} scenes; there is no scene {index}")
         number = index // self._step
-        if number not in self._blocks:
-            while self._blocks and (len(self._blocks) + 1) * self._step * 6 * self.scenes.size**2 > _CACHE_BYTES:
-                self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[number] = self._rendered(number)
-        return self._blocks[number]
+        block = self._blocks.get(number)
+        if block is None:
+            most = max(1, _CACHE_BYTES // (self._step * 6 * self.scenes.size**2))
+            for oldest in list(self._blocks)[: len(self._blocks) + 1 - most]:
+                self._blocks.pop(oldest, None)  # another thread may have been first
+            block = self._blocks[number] = self._rendered(number)
+        return block
 
     def _rendered(self, number: int) -> _Block:
         indices = torch.arange(number * self._step, min((number + 1) * self._step, len(self)))
