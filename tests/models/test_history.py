@@ -56,6 +56,8 @@ def test_what_a_training_wrote_is_read(trained):
     result, folder = trained
     history = read_history(folder)
     assert [c.epoch for c in history.checkpoints] == [0, 1, 2, 4]
+    assert [c.moment for c in history.checkpoints][-1] == "epoch 4"
+    assert history.unit == "epoch"
     for kind in ("per_step", "per_epoch"):
         for i, layer in enumerate(["0", "3"]):
             expected = result.path_lengths.relative(kind)[[0, 1, 2, 4], i]
@@ -230,7 +232,8 @@ def test_files_states_and_networks_are_checkpoints_alike(tmp_path):
     nets = [moved(by) for by in (0.0, 0.1, 0.2)]
     save_weights(nets[0], tmp_path / "a.safetensors")
     history = as_history([(str(tmp_path / "a.safetensors"), 0), (nets[1].state_dict(), 0.5), (nets[2], 0.5)])
-    assert [c.epoch for c in history.checkpoints] == [0, 1, 2]
+    assert [c.moment for c in history.checkpoints] == ["checkpoint 1", "checkpoint 2", "checkpoint 3"]
+    assert history.unit == "checkpoint"
     assert history.path("0").tolist() == history.path("6", "per_epoch").tolist() == [0.0, 0.5, 0.5]
     assert [c.fingerprint for c in history.checkpoints] == [weights_fingerprint(net) for net in nets]
     assert as_history(history) is history
@@ -247,9 +250,9 @@ def test_lists_that_are_no_history():
         ([(a, 0.0), (b, float("nan"))], "finite"),
         ([(a, 0.0), (b, "far")], "must be numbers"),
         ([(a, 0.0), b], "with every checkpoint or with none"),
-        ([(a, 0.0), (network(width=5), 0.1)], r'different networks: "0.weight" is \(4, 1, 3, 3\) in checkpoint 0 and'),
-        ([(a, 0.0), (3, 0.1)], "checkpoint 1 must be a weights file, a state dict or a network, not int"),
-        ([(a, 0.0), (a, 0.1)], "checkpoint 0 and checkpoint 1 share their memory.*deepcopy"),
+        ([(a, 0.0), (network(width=5), 0.1)], r'different networks: "0.weight" is \(4, 1, 3, 3\) in checkpoint 1 and'),
+        ([(a, 0.0), (3, 0.1)], "checkpoint 2 must be a weights file, a state dict or a network, not int"),
+        ([(a, 0.0), (a, 0.1)], "checkpoint 1 and checkpoint 2 share their memory.*deepcopy"),
         ([(a.state_dict(), 0.0), (a.state_dict(), 0.1)], "share their memory"),
         (a, "as a list of"),
         (None, "not as NoneType"),
@@ -305,7 +308,7 @@ def test_a_network_that_cannot_be_copied_is_told():
 
     with pytest.raises(HistoryError, match=r"Single cannot be copied \(only one of me\)"):
         at_checkpoint(Single(2, 1), Checkpoint(0, nn.Linear(2, 1)))
-    with pytest.raises(HistoryError, match="checkpoint 3 does not fit Linear"):
+    with pytest.raises(HistoryError, match="the checkpoint of epoch 3 does not fit Linear"):
         at_checkpoint(nn.Linear(2, 1), Checkpoint(3, nn.Linear(3, 1)))
 
 

@@ -467,6 +467,54 @@ def test_what_the_time_lapse_draws(trained):
     assert arrays["path.per_step.baseline"].tolist() == [0, 1, 2, 3]
 
 
+def listed(of, count=None):
+    """The same checkpoints given one by one."""
+    one_by_one = tuple(replace(c, epoch=i, unit="checkpoint") for i, c in enumerate(of.checkpoints[:count], start=1))
+    return History(one_by_one, given=None if of.given is None else of.given[:count])
+
+
+def test_checkpoints_of_a_list_are_never_called_epochs(trained):
+    by_epoch = watch_learning(trained)
+    kd, baseline = (listed(subject.history) for subject in (trained.subjects[2], trained.subjects[1]))
+    answer = watch_learning(with_histories(trained, kd=kd, baseline=baseline))
+    assert not any("epoch" in row.metric.removesuffix("_change").removesuffix("_per_epoch") for row in answer.rows)
+    row = answer.select(metric="checkpoint_of_most_points", model="kd", layer="layer3", seed=None)[0]
+    assert (row.value, row.unit) == (2, "checkpoints")  # the second of four
+    assert answer.value("checkpoint_of_most_points_change", model="kd", layer="layer3", seed=None) == 2 - 3
+    assert answer.arrays["checkpoints"].tolist() == [1, 2, 3, 4]
+    assert "epochs" not in answer.arrays
+    assert answer.notes.options["checkpoints"] == "1, 2, 3, 4"
+    assert "W(m) is the distance the layer's weights have travelled by checkpoint m, as it was given" in (
+        answer.notes.method
+    )
+    said = [f.text for f in answer.findings]
+    assert any(
+        text.startswith("Counted in checkpoints, kd has most points on the object at number 2.0 and baseline at number")
+        for text in said
+    )
+    assert not any("epoch" in text for text in said)
+    for metric in ("rho", "d_mean_per_step"):
+        assert [r.value for r in answer.select(metric=metric)] == [r.value for r in by_epoch.select(metric=metric)]
+    assert "kd at checkpoint 1" in " ".join(trained.said)
+
+
+def test_lists_of_two_lengths_have_the_first_places_in_common(trained):
+    kd, baseline = listed(trained.subjects[2].history, 3), listed(trained.subjects[1].history)
+    answer = watch_learning(with_histories(trained, kd=kd, baseline=baseline))
+    assert answer.arrays["checkpoints"].tolist() == [1, 2, 3]
+    assert any(
+        f.text == "Only the 3 checkpoints that all networks have are compared; number 4 is left out."
+        for f in answer.findings
+    )
+
+
+def test_a_list_and_a_folder_are_not_compared(trained):
+    kd, baseline = listed(trained.subjects[2].history), trained.subjects[1].history
+    answer = watch_learning(with_histories(trained, kd=kd, baseline=baseline))
+    assert answer.rows == []
+    assert answer.findings[-1].text.startswith("The checkpoints of kd are given one by one, those of baseline as a")
+
+
 def test_the_dynamics_of_several_seeds(make_context):
     context = networks(
         big_squares(make_context(n=60, seeds=2)), teacher=Keeps(1, 1), baseline=Keeps(2, 3), kd=Keeps(4, 2)

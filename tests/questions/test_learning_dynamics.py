@@ -60,6 +60,7 @@ def test_every_checkpoint_is_counted_as_it_would_be_alone(found, checkpoints, gi
         assert torch.equal(found.kept[place], alone.kept)
     assert found.kept.any()
     assert found.path.tolist() == [0.0, 0.5, 0.75]
+    assert (found.unit, found.epochs.tolist()) == ("checkpoint", [1, 2, 3])  # nobody said after which epochs they are
     assert found.d_var == pytest.approx(found.d_std**2)
 
 
@@ -116,7 +117,7 @@ def test_the_folder_of_a_training_serves(tmp_path, given):
         )
         for kind in ("per_step", "per_epoch")
     }
-    assert both["per_step"].epochs.tolist() == [0, 1, 2]
+    assert (both["per_step"].unit, both["per_step"].epochs.tolist()) == ("epoch", [0, 1, 2])
     assert torch.equal(both["per_step"].path, as_history(tmp_path / "a").path("2", "per_step"))
     assert (both["per_step"].path[1:] > both["per_epoch"].path[1:]).all()
     assert torch.equal(both["per_step"].kept, both["per_epoch"].kept)

@@ -138,6 +138,19 @@ def test_dynamics_are_drawn_over_the_epochs():
     assert "Points that stayed (rho)" in html
 
 
+def test_moments_that_are_no_epochs_are_not_called_so():
+    answer = dynamics()
+    answer.arrays["checkpoints"] = answer.arrays.pop("epochs") + 1
+    drawn = cells_of(answer, setting(answer), title="", note="")
+    assert drawn.moments == ("checkpoint 1", "checkpoint 3", "checkpoint 6")
+    section = re.search(
+        r'<section[^>]*id="dynamics".*?</section>', Report({"dynamics": answer}, META).html(), re.DOTALL
+    )
+    assert "how many epochs lie between them is not known" in section.group()
+    assert not re.search(r"epoch \d|[Bb]y epochs\.", section.group())
+    assert "Path of the weights, over training" in section.group()
+
+
 def test_epochs_are_as_far_apart_as_they_are():
     html = Report({"dynamics": dynamics()}, META).html()
     drawn = re.search(r'aria-label="Path of the weights, over training[^>]*>.*?</svg>', html, re.DOTALL).group()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdlens.errors import HistoryError
 from kdlens.models.keys import fit_keys
 from kdlens.models.moments import Checkpoint as Checkpoint
+from kdlens.models.moments import Unit as Unit
 from kdlens.models.moments import at_checkpoint as at_checkpoint
 from kdlens.models.training_files import (
     ABOUT,
@@ -42,7 +43,7 @@ class History:
     """Checkpoints of one training in order, with the path lengths of its layers.
 
     Attributes:
-        checkpoints: two or more, in order of epochs; the last one is the trained network.
+        checkpoints: two or more, oldest first; the last one is the trained network.
         layers: path lengths at the checkpoints by layer, from a training's folder.
         given: W at the checkpoints for every layer, from a user's list; then `layers` is empty.
         network: the network they are checkpoints of, where it is known.
@@ -51,8 +52,8 @@ class History:
     Example:
         >>> nets = [nn.Linear(2, 1) for _ in range(3)]
         >>> history = as_history([(nets[0], 0.0), (nets[1], 0.4), (nets[2], 0.5)])
-        >>> [c.epoch for c in history.checkpoints], history.path("any layer").tolist()
-        ([0, 1, 2], [0.0, 0.4, 0.5])
+        >>> [c.moment for c in history.checkpoints], history.path("any layer").tolist()
+        (['checkpoint 1', 'checkpoint 2', 'checkpoint 3'], [0.0, 0.4, 0.5])
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -70,11 +71,16 @@ class History:
         _same_network(self.checkpoints, self.name)
 
     @property
+    def unit(self) -> Unit:
+        """What its checkpoints are counted in: epochs, or places in a user's list."""
+        return self.checkpoints[0].unit
+
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all checkpoints, their epochs and path lengths."""
+        """SHA-256 over the content of all checkpoints, their moments and path lengths."""
         digest = hashlib.sha256()
         for checkpoint in self.checkpoints:
-            digest.update(f"{checkpoint.epoch}|{checkpoint.fingerprint}|".encode())
+            digest.update(f"{checkpoint.moment}|{checkpoint.fingerprint}|".encode())
         digest.update(repr(None if self.given is None else self.given.tolist()).encode())
         for layer, lengths in sorted(self.layers.items()):
             numbers = (lengths.per_step.tolist(), lengths.per_epoch.tolist(), lengths.initial_norm)
@@ -200,7 +206,8 @@ def as_history(given: Any) -> History:
     if any(pairs) and not all(pairs):
         raise HistoryError("give a path length with every checkpoint or with none: [(checkpoint, path length), ...]")
     checkpoints = tuple(
-        _checkpoint(i, entry[0] if pair else entry) for i, (entry, pair) in enumerate(zip(given, pairs, strict=True))
+        _checkpoint(i, entry[0] if pair else entry)
+        for i, (entry, pair) in enumerate(zip(given, pairs, strict=True), start=1)
     )
     _own_memory(checkpoints)
     return History(checkpoints, given=_lengths([entry[1] for entry in given]) if any(pairs) else None)
@@ -212,9 +219,9 @@ def _is_pair(entry: Any) -> TypeGuard[Sequence[Any]]:
 
 def _checkpoint(position: int, given: Any) -> Checkpoint:
     if isinstance(given, (str, os.PathLike)):
-        return Checkpoint(position, Path(given))
+        return Checkpoint(position, Path(given), "checkpoint")
     if isinstance(given, (nn.Module, Mapping)):
-        return Checkpoint(position, given)
+        return Checkpoint(position, given, "checkpoint")
     raise HistoryError(
         f"checkpoint {position} must be a weights file, a state dict or a network, not {type(given).__name__}"
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from kdlens.models.weights import read_weights, tensors_fingerprint
 from kdlens.models.wrappers import unwrap
 
 Source = Path | Mapping[str, Tensor] | nn.Module
+Unit = Literal["epoch", "checkpoint"]
+"""What moments of a training are counted in: epochs, or the checkpoints of a list, whose epochs nobody knows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +25,19 @@ class Checkpoint:
     """A network at one moment of its training.
 
     Attributes:
-        epoch: epochs finished by then; for checkpoints given one by one their position, from 0.
+        epoch: epochs finished by then; for checkpoints given one by one their place among them, from 1.
         source: a file of weights, a state dict, or a network.
+        unit: what `epoch` counts.
     """
 
     epoch: int
     source: Source
+    unit: Unit = "epoch"
+
+    @property
+    def moment(self) -> str:
+        """When it was: `"epoch 5"` or `"checkpoint 2"`."""
+        return f"{self.unit} {self.epoch}"
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -39,8 +49,10 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """The checkpoint for people: its file, or its place in the list."""
-        return str(self.source) if isinstance(self.source, Path) else f"checkpoint {self.epoch}"
+        """The checkpoint for people: its file, or when it was."""
+        if isinstance(self.source, Path):
+            return str(self.source)
+        return self.moment if self.unit == "checkpoint" else f"the checkpoint of {self.moment}"
 
     @property
     def fingerprint(self) -> str:

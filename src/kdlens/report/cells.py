@@ -89,7 +89,8 @@ def cells_of(answer: Answer, setting: Setting, *, title: str, note: str) -> Cell
     """The images of an answer with the arrays `image`, `foreground` and `kept.NAME`; `None` where there are none.
 
     Args:
-        answer: arrays `kept.NAME` are `(k, gh, gw)`, or `(m, k, gh, gw)` with m moments and an array `epochs`.
+        answer: arrays `kept.NAME` are `(k, gh, gw)`, or `(m, k, gh, gw)` with m moments and an array `epochs` (or
+            `checkpoints`).
         setting: gives names, roles and how much may be shown.
         title: heading.
         note: a sentence below.
@@ -101,13 +102,19 @@ def cells_of(answer: Answer, setting: Setting, *, title: str, note: str) -> Cell
     names.sort(key=lambda name: (_ROLES.index(setting.role(name)), students.index(name) if name in students else 0))
     if not names:
         return None
-    moments = tuple(f"epoch {epoch}" for epoch in arrays["epochs"]) if "epochs" in arrays else ()
+    unit = unit_of(answer)
+    moments = tuple(f"{unit} {number}" for number in arrays[f"{unit}s"]) if unit else ()
     name = f"{setting.anchors.get(answer.question, answer.question)}-cells"
     items = [
         _item(i, arrays, setting, tuple(_watched(i, arrays, name, setting, students, moments) for name in names))
         for i in range(min(len(arrays["image"]), setting.detail.items))
     ]
     return Cells(title=title, note=note, name=name, items=tuple(items), moments=moments)
+
+
+def unit_of(answer: Answer) -> str:
+    """What the moments of an answer are counted in: `"epoch"` or `"checkpoint"`; empty where there are none."""
+    return next((unit for unit in ("epoch", "checkpoint") if f"{unit}s" in answer.arrays), "")
 
 
 def _item(i: int, arrays: Mapping[str, np.ndarray], setting: Setting, watched: tuple[Watched, ...]) -> CellItem:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdlens.errors import DataError, StatisticsError
+from kdlens.models.history import Unit
 from kdlens.questions.knowledge.points import Background, knowledge_points
 
 Kept = Bool[Tensor, "m n gh gw"]
@@ -20,7 +21,7 @@ class LearningDynamics:
     An image counts if it counts at every checkpoint; what is said of the others is NaN (-1 for `peak`).
 
     Attributes:
-        epochs: of the checkpoints.
+        epochs: of the checkpoints; their places from 1 where `unit` says so.
         path: W at every checkpoint: length of the weights' path by then over their first length; NaN if not known.
         kept: cells that are knowledge points.
         foreground: cells of the object.
@@ -32,6 +33,7 @@ class LearningDynamics:
         path_to_peak: W at that checkpoint.
         stability: rho of every image: of the cells that were points on the object at any checkpoint, the share that are
             at the last one; 0 if none ever was.
+        unit: `"epoch"`, or `"checkpoint"` where epochs are not known.
     """
 
     epochs: Int[Tensor, " m"]
@@ -45,6 +47,7 @@ class LearningDynamics:
     peak: Int[Tensor, " n"]
     path_to_peak: Float[Tensor, " n"]
     stability: Float[Tensor, " n"]
+    unit: Unit = "epoch"
 
     @property
     def d_mean(self) -> float:
@@ -82,7 +85,7 @@ def count_dynamics(
         entropy: H of every cell at every checkpoint, nats; NaN for an image that is rejected there.
         foreground: True on the cells of the object.
         path: W at every checkpoint; None leaves what rests on it NaN.
-        epochs: of the checkpoints; 0, 1, 2, ... if not given.
+        epochs: of the checkpoints; without them these are counted 1, 2, 3, ...
         threshold: b, nats.
         background: what the level is taken from; see `knowledge_points`.
 
@@ -119,7 +122,7 @@ def count_dynamics(
     peak = first_peak(on).masked_fill(~counted, -1)
     unknown = torch.where(counted, 0.0, torch.nan).double()
     return LearningDynamics(
-        epochs=torch.tensor(list(range(checkpoints) if epochs is None else epochs)),
+        epochs=torch.tensor(list(range(1, checkpoints + 1) if epochs is None else epochs)),
         path=path,
         kept=kept,
         foreground=foreground,
@@ -130,6 +133,7 @@ def count_dynamics(
         peak=peak,
         path_to_peak=path[peak.clamp_min(0)] + unknown,
         stability=stability(kept & foreground) + unknown,
+        unit="checkpoint" if epochs is None else "epoch",
     )
 
 

@@ -35,7 +35,8 @@ def learning_dynamics(
 
     The probes are the same for an image at all checkpoints, and for every network that is given the same images and
     seed, so that what they get wrong is alike and differences are not. Call it for student and baseline with the same
-    images, foreground and options, and compare what is at the same epochs.
+    images, foreground and options, and compare what is at the same epochs. Checkpoints of a list are counted 1, 2, 3,
+    ..., since nobody says after which epochs they are.
 
     Args:
         network: a network of the architecture that was trained; it comes back as it was.
@@ -89,7 +90,7 @@ def learning_dynamics(
         information_discarding(at_checkpoint(network, checkpoint), images, backend=backend, **options).entropy
         for checkpoint in known.checkpoints
     ]
-    epochs = [checkpoint.epoch for checkpoint in known.checkpoints]
+    epochs = [checkpoint.epoch for checkpoint in known.checkpoints] if known.unit == "epoch" else None
     return count_dynamics(
         torch.stack(entropy), cells, lengths, epochs=epochs, threshold=threshold, background=background
     )

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from kdlens.answer import Answer, Row
+from kdlens.models.history import Unit
 from kdlens.questions.knowledge.hypotheses import judge, together, tone_of
 from kdlens.questions.phrases import counted, digits_that_add_up, number, points, span
 
 FEW_CHECKPOINTS = 5
 
 
-def say_all(answer: Answer, student: str, layer: str, kind: str) -> None:
+def say_all(answer: Answer, student: str, layer: str, kind: str, unit: Unit = "epoch") -> None:
     """The verdicts on the second and third hypothesis, and when in epochs.
 
     Args:
@@ -17,12 +18,13 @@ def say_all(answer: Answer, student: str, layer: str, kind: str) -> None:
         student: its name.
         layer: where.
         kind: of the path lengths the second verdict rests on.
+        unit: what moments are counted in.
     """
     if answer.select(metric=f"d_mean_{kind}_change", model=student, layer=layer, seed=None):
         _second_hypothesis(answer, student, layer, kind)
     if answer.select(metric="rho_gain", model=student, layer=layer, seed=None):
         _third_hypothesis(answer, student, layer)
-        _epochs(answer, student, layer)
+        _when(answer, student, layer, unit)
 
 
 def _second_hypothesis(answer: Answer, student: str, layer: str, kind: str) -> None:
@@ -52,13 +54,14 @@ def _third_hypothesis(answer: Answer, student: str, layer: str) -> None:
     answer.say(text, rows=[i for i, _ in three], kind="verdict", tone=tone_of(verdict))
 
 
-def _epochs(answer: Answer, student: str, layer: str) -> None:
-    three = _three(answer, "epoch_of_most_points", "change", student, layer)
+def _when(answer: Answer, student: str, layer: str, unit: Unit) -> None:
+    three = _three(answer, f"{unit}_of_most_points", "change", student, layer)
     change = three[0][1]
     sure = judge(change, 1) == "supported" or judge(change, -1) == "supported"
+    at = "after" if unit == "epoch" else "at number"
     text = (
-        f"Counted in epochs, {student} has most points on the object after {_numbers(three)} and "
-        f"{change.compared_with} after {_other(three)}: {_difference(three)}{'' if sure else ', no clear difference'}."
+        f"Counted in {unit}s, {student} has most points on the object {at} {_numbers(three)} and "
+        f"{change.compared_with} {at} {_other(three)}: {_difference(three)}{'' if sure else ', no clear difference'}."
     )
     answer.say(text, rows=[i for i, _ in three])
 
@@ -81,7 +84,7 @@ def _find(answer: Answer, metric: str, model: str, layer: str) -> tuple[int, Row
 
 def _digits(three: Three) -> int:
     (_, change), (_, mine), (_, other) = three
-    least = 1 if change.unit == "epochs" else 2
+    least = 1 if change.unit in ("epochs", "checkpoints") else 2
     return max(least, digits_that_add_up(mine.value, other.value, change.value))
 
 
@@ -116,13 +119,25 @@ def say_no_path(answer: Answer, who: str, reason: str) -> None:
     answer.say(f"D_mean and D_std are unknown for {who}: {reason}.", kind="alert", tone="bad")
 
 
-def say_epochs(answer: Answer, common: Sequence[int], dropped: Sequence[int]) -> None:
+def say_mixed(answer: Answer, listed: Sequence[str], others: Sequence[str]) -> None:
+    """Checkpoints of which epochs are known and others of which they are not."""
+    answer.say(
+        f"The checkpoints of {', '.join(listed)} are given one by one, those of {', '.join(others)} as a training's "
+        "folder, so which of them are of the same moment is not known, and they cannot be compared. Give all trainings "
+        "as folders, or all as lists.",
+        kind="alert",
+        tone="bad",
+    )
+
+
+def say_epochs(answer: Answer, common: Sequence[int], dropped: Sequence[int], unit: Unit = "epoch") -> None:
     """Which checkpoints were compared."""
     if dropped:
-        listed = ", ".join(map(str, dropped))
+        numbers = ", ".join(map(str, dropped))
+        places = f"number{'s' if len(dropped) > 1 else ''} {numbers} {'are' if len(dropped) > 1 else 'is'}"
+        left_out = f"those after {numbers} epochs are" if unit == "epoch" else places
         answer.say(
-            f"Only the {len(common)} checkpoints that all networks have are compared; those after {listed} epochs are "
-            "left out.",
+            f"Only the {len(common)} checkpoints that all networks have are compared; {left_out} left out.",
             kind="alert",
         )
     if len(common) < FEW_CHECKPOINTS:

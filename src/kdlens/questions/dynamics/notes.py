@@ -13,13 +13,15 @@ def notes(options: dict[str, Any]) -> Notes:
         options: resolved, with the grid, the epochs and the way taken.
     """
     path = "single updates" if options["path"] == "per_step" else "whole epochs"
+    given = "checkpoints" in options  # a list of them, with the lengths that a person gave
+    summed = "as it was given with them" if given else f"summed over {path}, over their first length ||w_0||"
     return Notes(
         question="When did it learn what it knows, and by how straight a path?",
         method=how_measured(str(options["protocol"]))
         + (
             "Knowledge points are counted at every checkpoint of the training, as in the question `knowledge`, against "
             "the background's level at that checkpoint. W(m) is the distance the layer's weights have travelled by "
-            f"checkpoint m, summed over {path}, over their first length ||w_0||. For every image, m-hat is the first "
+            f"checkpoint m, {summed}. For every image, m-hat is the first "
             "checkpoint with most points on the object. D_mean is the mean of W(m-hat) over images, D_std its standard "
             "deviation (of the population) and D_var its variance. rho is the share of the object's cells that were "
             "points at any checkpoint which are at the last, averaged over images. Probes are the same at all "
@@ -31,7 +33,7 @@ def notes(options: dict[str, Any]) -> Notes:
         how_to_read=(
             "A small D_mean: points are learned after little travelling; a small D_std: those of different images at "
             "the same time. A rho near 100 %: hardly anything was learned only to be given up. The curves show the "
-            "points of student and baseline over the epochs, the time-lapse on which cells they lie."
+            "points of student and baseline over the training, the time-lapse on which cells they lie."
         ),
         limits=(
             "W depends on learning rates and on the scale of the loss, which differ between a student and a baseline: "

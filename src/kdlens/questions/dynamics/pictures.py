@@ -15,13 +15,13 @@ Arrays = dict[str, np.ndarray]
 
 
 def curves(trained: Mapping[str, Sequence[Trained]], timing: Timing) -> Arrays:
-    """`epochs` and, for every measure and network, mean and interval at every checkpoint `(m, 3)`.
+    """`epochs` (or `checkpoints`) and, for every measure and network, mean and interval at every checkpoint `(m, 3)`.
 
     Args:
         trained: every network, one entry a seed.
         timing: how points are counted.
     """
-    arrays: Arrays = {"epochs": np.array(timing.epochs)}
+    arrays: Arrays = {f"{timing.unit}s": np.array(timing.epochs)}
     for name, seeds in trained.items():
         found = timing.of(seeds)
         if int(found[0].counted.sum()) < 2:

@@ -17,6 +17,7 @@ from kdlens.questions.dynamics.findings import (
     say_epochs,
     say_left_out,
     say_missing,
+    say_mixed,
     say_never,
     say_no_path,
 )
@@ -83,7 +84,7 @@ class Dynamics:
         if not trios:
             return answer
         places = _places(trios)
-        epochs = _common(answer, [_history(subject) for subject, _ in places])
+        epochs = _common(answer, [subject for subject, _ in places])
         drawn = draw(context, Setup(self.images, self.grid, self.foreground), answer) if epochs else None
         if drawn is None:
             return answer
@@ -92,10 +93,12 @@ class Dynamics:
         trained = {
             place: _measure(answer, context, measure, place, drawn, epochs, decision.backend) for place in places
         }
-        way = {"way": f"{decision.backend} ({decision.reason})", "epochs": ", ".join(map(str, epochs))}
+        unit = _history(places[0][0]).unit
+        way = {"way": f"{decision.backend} ({decision.reason})", f"{unit}s": ", ".join(map(str, epochs))}
         answer.notes = notes(options | {"grid": " x ".join(map(str, drawn.cells)), **way})
         say_backend(answer, places[0][1], decision)
-        self._count(answer, context, drawn, trios, trained, epochs)
+        counting = Counting(drawn.foreground, self.threshold, self.background, context.seed)
+        self._count(answer, context, drawn, trios, trained, Timing(counting, epochs, unit))
         return answer
 
     def _count(
@@ -105,16 +108,14 @@ class Dynamics:
         drawn: Drawn,
         trios: Sequence[Trio],
         trained: Mapping[tuple[Subject, str], Trained],
-        epochs: Sequence[int],
+        timing: Timing,
     ) -> None:
-        counting = Counting(drawn.foreground, self.threshold, self.background, context.seed)
-        timing = Timing(counting, epochs)
         add_networks(answer, trained, timing)
         for name in dict.fromkeys(trio.student.name for trio in trios):
             of_name = [trio for trio in trios if trio.student.name == name]
             mine, other = _last_pair(of_name[0])
             add_changes(answer, of_name, mine, other, trained, timing)
-            say_all(answer, name, mine, self.path)
+            say_all(answer, name, mine, self.path, timing.unit)
         by_name: dict[str, list[Trained]] = {}
         for (subject, _), one in trained.items():
             by_name.setdefault(subject.name, []).append(one)
@@ -158,8 +159,16 @@ def _places(trios: Sequence[Trio]) -> list[tuple[Subject, str]]:
     return list(dict.fromkeys(found))
 
 
-def _common(answer: Answer, histories: Sequence[History]) -> list[int]:
-    """The epochs after which all networks were kept; none, with an alert, where fewer than two are common."""
+def _common(answer: Answer, subjects: Sequence[Subject]) -> list[int]:
+    """The epochs after which all networks were kept; none, with an alert, where fewer than two are common.
+
+    Of lists, whose epochs are not known, the places that all of them have; of folders and lists together nothing.
+    """
+    histories = [_history(subject) for subject in subjects]
+    listed = [subject.label for subject, history in zip(subjects, histories, strict=True) if history.unit != "epoch"]
+    if 0 < len(listed) < len(subjects):
+        say_mixed(answer, listed, [subject.label for subject in subjects if subject.label not in listed])
+        return []
     every = [[checkpoint.epoch for checkpoint in history.checkpoints] for history in histories]
     common = sorted(set(every[0]).intersection(*every))
     if len(common) < 2:
@@ -171,7 +180,8 @@ def _common(answer: Answer, histories: Sequence[History]) -> list[int]:
             tone="bad",
         )
         return []
-    say_epochs(answer, common, sorted({epoch for epochs in every for epoch in epochs} - set(common)))
+    dropped = sorted({epoch for epochs in every for epoch in epochs} - set(common))
+    say_epochs(answer, common, dropped, histories[0].unit)
     return common
 
 
@@ -190,7 +200,7 @@ def _measure(
     kept = [(i, one) for i, one in enumerate(history.checkpoints) if one.epoch in epochs]
     maps = []
     for _, checkpoint in kept:
-        context.progress(f"dynamics: {subject.label} after {checkpoint.epoch} epochs")
+        context.progress(f"dynamics: {subject.label} at {checkpoint.moment}")
         then = context.at(subject, checkpoint)
         maps.append(entropy_maps(context, measure, then, layer, drawn.images, drawn.indices, backend))
     paths: dict[str, Tensor] = {}

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdlens.answer import Answer, Row
-from kdlens.models.history import Kind
+from kdlens.models.history import Kind, Unit
 from kdlens.questions.context import Subject, Trio
 from kdlens.questions.dynamics.counting import LearningDynamics, count_dynamics, spread
 from kdlens.questions.knowledge.rows import Counting
@@ -38,10 +38,11 @@ class Trained:
 
 @dataclass(frozen=True)
 class Timing:
-    """How points are counted over the checkpoints of `epochs`."""
+    """How points are counted over the checkpoints of `epochs`, or over those of lists at these places."""
 
     counting: Counting
     epochs: Sequence[int]
+    unit: Unit = "epoch"
 
     def of(self, trained: Sequence[Trained], kind: str = "") -> list[LearningDynamics]:
         """Dynamics of several networks on the images that count for all of them at every checkpoint."""
@@ -58,7 +59,7 @@ class Timing:
             one.entropy[:, images],
             self.counting.foreground[images],
             one.paths.get(kind),
-            epochs=self.epochs,
+            epochs=self.epochs if self.unit == "epoch" else None,
             threshold=self.counting.threshold,
             background=self.counting.background,
         )
@@ -110,11 +111,17 @@ def numbers_of(kind: str) -> list[Number]:
     return [Number(f"d_{name}_{kind}", _path, statistic) for name, statistic in statistics.items()]
 
 
-PATHLESS = (
-    Number("rho", lambda found: 100 * found.stability, _mean, "%", "gain"),
-    Number("epoch_of_most_points", _epoch, _mean, "epochs"),
-)
-"""The measures that need no path lengths."""
+def pathless(unit: Unit) -> list[Number]:
+    """The measures that need no path lengths.
+
+    Example:
+        >>> [number.metric for number in pathless("checkpoint")]
+        ['rho', 'checkpoint_of_most_points']
+    """
+    return [
+        Number("rho", lambda found: 100 * found.stability, _mean, "%", "gain"),
+        Number(f"{unit}_of_most_points", _epoch, _mean, f"{unit}s"),
+    ]
 
 
 def add_networks(answer: Answer, trained: Mapping[tuple[Subject, str], Trained], timing: Timing) -> None:
@@ -163,7 +170,7 @@ def _measures(trained: Sequence[Trained], timing: Timing) -> list[tuple[Number, 
     """All measures that are known of all these networks, with their values `(networks, n)`."""
     measures = []
     kinds = [kind for kind in KINDS if all(kind in one.paths for one in trained)]
-    for kind, numbers in [("", list(PATHLESS)), *((kind, numbers_of(kind)) for kind in kinds)]:
+    for kind, numbers in [("", pathless(timing.unit)), *((kind, numbers_of(kind)) for kind in kinds)]:
         found = timing.of(trained, kind)
         if int(found[0].counted.sum()) >= 2:
             measures += [(n, torch.stack([n.values(one) for one in found]).double()) for n in numbers]

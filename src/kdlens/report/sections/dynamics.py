@@ -6,7 +6,7 @@ from dataclasses import replace
 from kdlens.answer import Answer, Row
 from kdlens.report.axis import Axis
 from kdlens.report.blocks import Block, Grid, Picker
-from kdlens.report.cells import cells_of
+from kdlens.report.cells import cells_of, unit_of
 from kdlens.report.layers import Line
 from kdlens.report.names import metric_name
 from kdlens.report.rows import Measured, measured
@@ -16,7 +16,11 @@ from kdlens.report.sections.relevance import Panel, picked_charts
 from kdlens.report.setting import Setting
 from kdlens.report.strips import strip
 
-_PATH = "How far the layer's weights had travelled (W), in lengths of the weights they started from. By epochs."
+_PATH = "How far the layer's weights had travelled (W), in lengths of the weights they started from. {by}."
+_BY = {
+    "epoch": "By epochs",
+    "checkpoint": "By checkpoints, oldest first; how many epochs lie between them is not known",
+}
 _LAPSE = (
     "Cells of which the layer discards less than of the background, checkpoint by checkpoint; all images and networks "
     "move together."
@@ -26,6 +30,7 @@ _NOTES = {
     "d_std": "How much that differs between images.",
     "rho": "Of the object's cells that were ever points, the part that is at the end.",
     "epoch_of_most_points": "The same in epochs: when an image had most points on the object.",
+    "checkpoint_of_most_points": "The same in checkpoints: at which an image had most points on the object.",
 }
 
 
@@ -35,8 +40,9 @@ def dynamics_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
         return generic_blocks(answer, setting)
     students, anchor = setting.students(answer), setting.anchors.get(answer.question, answer.question)
     kind = str(answer.notes.options.get("path", "per_step"))
+    unit = unit_of(answer)
     found = [
-        [*curve_panels(answer, "curve", "epochs", names, "by epochs"), *_path(answer, kind, names)]
+        [*curve_panels(answer, "curve", f"{unit}s", names, _BY.get(unit, "")), *_path(answer, kind, names)]
         for names in (beside(answer, setting, student) for student in students)
     ]
     blocks = [_in_pairs(block) for block in picked_charts(f"{anchor}-curves", students, found)]
@@ -69,13 +75,14 @@ def _path(answer: Answer, kind: str, names: Names) -> list[Panel]:
     if not names:
         return []
     axis = Axis.over([float(value) for array in every.values() for value in array], include=(0.0,))
-    scale = [float(epoch) for epoch in answer.arrays["epochs"]]
+    unit = unit_of(answer)
+    scale = [float(number) for number in answer.arrays[f"{unit}s"]]
     at = [f"{epoch:g}" for epoch in scale]
     lines = [
         Line(name, css, [_point(name, place, value) for place, value in zip(at, every[name], strict=True)])
         for name, css in names
     ]
-    return [Panel("Path of the weights, over training", _PATH, lines, axis, scale)]
+    return [Panel("Path of the weights, over training", _PATH.format(by=_BY[unit]), lines, axis, scale)]
 
 
 def _point(name: str, place: str, value: float) -> Measured:
