@@ -14,7 +14,7 @@ import kdlens
 from kdlens.errors import ConfigError, DataError, ModelError, StatisticsError
 from kdlens.measures.architecture import fresh_copy
 from kdlens.measures.diffroar import diffroar
-from kdlens.measures.masked import Masked, fill_value, gradients, highest, rank
+from kdlens.measures.masked import Masked, ends, fill_value, gradients, rank
 from kdlens.training.batches import as_batches
 
 COORDINATES = 8
@@ -48,7 +48,8 @@ def test_gradients_at_the_coordinate_that_tells_and_away_from_it():
     assert right.bottom.value == pytest.approx(0.5, abs=0.06)
     assert right.score.value == pytest.approx(0.5, abs=0.06)
     assert right.score.n == 3
-    assert right.chance.value == pytest.approx(0, abs=0.06)
+    assert right.chance.value == pytest.approx(0, abs=0.08)
+    assert right.chance.low < right.chance.high
     assert right.bottom.value < right.random.value < 0.7
     wrong = diffroar(WRONG, train, test, chance=False, **{**options, "repeats": 2})[0]
     assert wrong.score.value == pytest.approx(-0.5, abs=0.06)
@@ -61,23 +62,30 @@ def test_gradients_at_the_coordinate_that_tells_and_away_from_it():
 def test_the_highest_are_the_highest_whoever_is_beside(seed, fraction):
     heat = torch.randn(5, 20, generator=torch.Generator().manual_seed(seed))
     count = round(fraction * 20)
-    found = highest(heat, fraction, torch.arange(5), seed)
-    assert (found.sum(1) == count).all()
-    for row, kept in zip(heat, found, strict=True):
-        assert set(row[kept].tolist()) == set(row.sort(descending=True).values[:count].tolist())
-    alone = highest(heat[3:4], fraction, torch.tensor([3]), seed)
-    assert torch.equal(alone[0], found[3])
+    top, bottom = ends(heat, fraction, torch.arange(5), seed)
+    for row, high, low in zip(heat, top, bottom, strict=True):
+        ranked = row.sort(descending=True).values.tolist()
+        assert set(row[high].tolist()) == set(ranked[:count])
+        assert set(row[low].tolist()) == set(ranked[-count:])
+    alone = ends(heat[3:4], fraction, torch.tensor([3]), seed)
+    assert torch.equal(alone[0][0], top[3])
+    assert torch.equal(alone[1][0], bottom[3])
 
 
 def test_ties_are_broken_by_chance_from_seed_and_image():
-    heat = torch.zeros(2000, 10)
-    found = highest(heat, 0.3, torch.arange(2000), 0)
-    assert found.float().mean(0).tolist() == pytest.approx([0.3] * 10, abs=0.05)
-    assert torch.equal(found, highest(heat, 0.3, torch.arange(2000), 0))
-    assert not torch.equal(found, highest(heat, 0.3, torch.arange(2000), 1))
+    heat, images = torch.zeros(2000, 10), torch.arange(2000)
+    top, bottom = ends(heat, 0.3, images, 0)
+    for found in (top, bottom):
+        assert (found.sum(1) == 3).all()
+        assert found.float().mean(0).tolist() == pytest.approx([0.3] * 10, abs=0.05)
+    assert not (top & bottom).any()  # else a random ranking would have a score of exactly 0, and no spread
+    assert torch.equal(top, ends(heat, 0.3, images, 0)[0])
+    assert not torch.equal(top, ends(heat, 0.3, images, 1)[0])
     one = torch.zeros(200, 4)
     one[:, 2] = 1
-    assert highest(one, 0.5, torch.arange(200), 0)[:, 2].all()
+    top, bottom = ends(one, 0.5, torch.arange(200), 0)
+    assert top[:, 2].all()
+    assert not bottom[:, 2].any()
 
 
 def test_images_keep_what_is_kept_and_nothing_else():

@@ -157,3 +157,10 @@ def test_what_does_not_fit_is_refused(heat, truth, message):
 def test_a_softening_out_of_range_is_refused(softening):
     with pytest.raises(ConfigError, match="softening"):
         five_band(HEAT, TRUTH, softening=softening)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.float64])
+def test_heat_of_any_type_will_do(dtype):
+    heat = torch.tensor([[[4, 0], [-2, 1]]])
+    truth = torch.tensor([[[0.9, 0], [0, 0.4]]])
+    assert values(five_band(heat.to(dtype), truth)[0]) == values(five_band(heat.float(), truth)[0])

@@ -159,7 +159,7 @@ def _step(heat: Tensor, wanted: Tensor, softening: float, seed: int) -> FiveBand
     rates = _rates(*_counts(found, wanted))
     by_chance = _rates(*_shuffled_counts(found, wanted))
     means = {name: _mean(values, seed) for name, values in rates._asdict().items()}
-    chance = {name: _mean(values, seed).value for name, values in by_chance._asdict().items()}
+    chance = {name: values[values.isfinite()].mean().item() for name, values in by_chance._asdict().items()}
     return FiveBandStep(softening, **means, chance=chance, images=rates)
 
 
@@ -209,7 +209,7 @@ def _checked(heatmap: Tensor, truth: Tensor) -> tuple[Float[Tensor, "n p"], Floa
         raise DataError(f"{given}; expected (n, C, H, W) or (n, H, W) with truth (n, H, W), at least one image")
     if truth.ndim == 2:
         heatmap, truth = heatmap[None], truth[None]
-    heat = heatmap.detach().double() if not heatmap.is_floating_point() else heatmap.detach()
+    heat = heatmap.detach() if heatmap.dtype in (torch.float32, torch.float64) else heatmap.detach().double()
     for name, x in (("heat", heat), ("truth", truth)):
         if not bool(torch.isfinite(x).all()):
             raise DataError(f"the {name} holds NaN or infinite values; leave those images out")

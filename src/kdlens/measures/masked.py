@@ -51,7 +51,7 @@ class Masked:
 
     def gather(self, indices: Int[Tensor, " m"]) -> tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"], None]:
         """Many images at once, and their labels."""
-        x, y = self.data.batch(indices)
+        x, y = (tensor.cpu() for tensor in self.data.batch(indices))
         shape = (len(x), 1, *x.shape[2:]) if self.pixels else x.shape
         bits = np.unpackbits(self.kept[indices.numpy()], axis=1, count=int(np.prod(shape[1:])))
         return torch.where(torch.from_numpy(bits.astype(bool)).view(shape), x, torch.as_tensor(self.fill)), y, None
@@ -78,10 +78,10 @@ def rank(
 
     def kept(part: slice) -> tuple[np.ndarray, np.ndarray]:
         indices = torch.arange(part.start, part.stop)
-        x, y = data.batch(indices)
+        x, y = (tensor.cpu() for tensor in data.batch(indices))
         heat = torch.zeros_like(x) if model is None else gradients(model, x, y, attribution)
         heat = (heat.square().sum(1) if ranking == "pixels" else heat.abs()).flatten(1)
-        top, bottom = (highest(heat * sign, fraction, indices, seed) for sign in (1, -1))
+        top, bottom = ends(heat, fraction, indices, seed)
         return np.packbits(top.numpy(), axis=1), np.packbits(bottom.numpy(), axis=1)
 
     example = data.batch(torch.arange(1))[0]
@@ -116,24 +116,33 @@ def gradients(model: nn.Module, images: Tensor, labels: Tensor, attribution: Att
     return found
 
 
-def highest(heat: Float[Tensor, "m d"], fraction: float, indices: Int[Tensor, " m"], seed: int) -> Bool[Tensor, "m d"]:
-    """The share of every row with the highest values; equal ones by chance, from the seed and the row's index.
+def ends(
+    heat: Float[Tensor, "m d"], fraction: float, indices: Int[Tensor, " m"], seed: int
+) -> tuple[Bool[Tensor, "m d"], Bool[Tensor, "m d"]]:
+    """The share of every row with the highest values, and that with the lowest: two ends of one ranking.
+
+    Equal values are ordered by chance, from the seed and the row's index, so the ends overlap only where the share is
+    more than a half.
 
     Example:
-        >>> highest(torch.tensor([[0.1, 0.4, 0.3, 0.2]]), 0.5, torch.tensor([0]), seed=0)
-        tensor([[False,  True,  True, False]])
+        >>> ends(torch.tensor([[0.1, 0.4, 0.3, 0.2]]), 0.25, torch.tensor([0]), seed=0)
+        (tensor([[False,  True, False, False]]), tensor([[ True, False, False, False]]))
     """
     orders = [torch.randperm(heat.shape[1], generator=generator(seed, "ties", int(i))) for i in indices]
     order = torch.stack(orders)
-    ranked = heat.gather(1, order).argsort(dim=1, descending=True, stable=True)
-    chosen = order.gather(1, ranked[:, : round(fraction * heat.shape[1])])
-    return torch.zeros(heat.shape, dtype=torch.bool).scatter(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
+    ranking = order.gather(1, heat.gather(1, order).argsort(dim=1, descending=True, stable=True))
+    count = round(fraction * heat.shape[1])
+
+    def among(chosen: Tensor) -> Tensor:
+        return torch.zeros(heat.shape, dtype=torch.bool).scatter(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
+
+    return among(ranking[:, :count]), among(ranking[:, -count:])
 
 
 def fill_value(data: Batches, fill: Any) -> Tensor | float:
     """What replaces a coordinate: a number, or the mean of each channel over the images, `(C, 1, 1)`."""
     if fill == "zero":
         return 0.0
-    parts = [data.batch(indices)[0].double().sum((0, 2, 3)) for indices in torch.arange(len(data)).split(256)]
+    parts = [data.batch(indices)[0].double().sum((0, 2, 3)).cpu() for indices in torch.arange(len(data)).split(256)]
     pixels = data.batch(torch.arange(1))[0][0, 0].numel() * len(data)
     return (torch.stack(parts).sum(0) / pixels).float()[:, None, None]
