@@ -53,7 +53,7 @@ class Scale:
     side: int = 32
     cell_epochs: int = 10
     judged: int = 500
-    fractions: tuple[float, ...] = (0.1, 0.3)
+    fractions: tuple[float, ...] = (0.2,)
     repeats: int = 3
     roar_epochs: int = 5
 
@@ -101,7 +101,8 @@ def bands(student: Trained) -> dict[str, float]:
     found = five_band(heat.abs(), raw("cells", "test", student.scale).truths(batch), softening=SOFT)
     numbers = {}
     for name in SCORES:
-        numbers[f"5b {name}"] = 100 * sum(getattr(step, name).value for step in found.steps) / len(SOFT)
+        means = [getattr(step.images, name).nanmean().item() for step in found.steps]
+        numbers[f"5b {name}"] = 100 * sum(means) / len(SOFT)
         numbers[f"5b {name} (chance)"] = 100 * sum(step.chance[name] for step in found.steps) / len(SOFT)
     return numbers
 

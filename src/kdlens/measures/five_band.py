@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -53,22 +54,40 @@ class FiveBandStep:
 
     Attributes:
         softening: how far the thresholds of the heat were moved towards 0.
-        accuracy: mean over images with its bootstrap interval; so are `recall`, `precision` and `fpr`. `n` is the
-            number of images on which the score is defined.
-        recall: see `accuracy`.
-        precision: see `accuracy`.
-        fpr: see `accuracy`; the smaller the better.
-        chance: the same four for the same heat with its pixels shuffled, by expected counts.
+        chance: the four scores for the same heat with its pixels shuffled, by expected counts; mean over images.
         images: the scores of each image.
+        seed: of the bootstrap.
     """
 
     softening: float
-    accuracy: Interval
-    recall: Interval
-    precision: Interval
-    fpr: Interval
     chance: dict[str, float]
     images: Rates
+    seed: int = 0
+
+    @cached_property
+    def accuracy(self) -> Interval:
+        """Mean over the images on which it is defined (`n`), with its bootstrap interval; so are the others."""
+        return self._mean("accuracy")
+
+    @cached_property
+    def recall(self) -> Interval:
+        """See `accuracy`."""
+        return self._mean("recall")
+
+    @cached_property
+    def precision(self) -> Interval:
+        """See `accuracy`."""
+        return self._mean("precision")
+
+    @cached_property
+    def fpr(self) -> Interval:
+        """See `accuracy`; the smaller the better."""
+        return self._mean("fpr")
+
+    def _mean(self, score: str) -> Interval:
+        values = getattr(self.images, score)
+        defined = values[values.isfinite()]
+        return bootstrap_mean(defined, seed=self.seed) if len(defined) else Interval(math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
@@ -156,11 +175,9 @@ def bands(x: Tensor, softening: float = 0.0) -> Int[Tensor, "..."]:
 
 def _step(heat: Tensor, wanted: Tensor, softening: float, seed: int) -> FiveBandStep:
     found = bands(heat, softening)
-    rates = _rates(*_counts(found, wanted))
     by_chance = _rates(*_shuffled_counts(found, wanted))
-    means = {name: _mean(values, seed) for name, values in rates._asdict().items()}
     chance = {name: values[values.isfinite()].mean().item() for name, values in by_chance._asdict().items()}
-    return FiveBandStep(softening, **means, chance=chance, images=rates)
+    return FiveBandStep(softening, chance, _rates(*_counts(found, wanted)), seed)
 
 
 def _counts(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -185,11 +202,6 @@ def _shuffled_counts(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor, Ten
 def _rates(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> Rates:
     """The scores; 0 / 0 is NaN."""
     return Rates((tp + tn) / (tp + fp + tn + fn), tp / (tp + fn), tp / (tp + fp), fp / (fp + tn))
-
-
-def _mean(values: Tensor, seed: int) -> Interval:
-    defined = values[values.isfinite()]
-    return bootstrap_mean(defined, seed=seed) if len(defined) else Interval(math.nan, math.nan, math.nan, 0)
 
 
 def _checked_steps(softening: float | Sequence[float]) -> tuple[float, ...]:
