@@ -409,6 +409,15 @@ def test_the_verdicts_of_known_trainings(trained):
     assert verdicts[1].text.startswith("Hypothesis 3, fewer detours: supported at layer3. Of the cells of the object")
 
 
+def test_short_paths_are_told_with_digits_enough(trained):
+    """Weights that hardly moved have not moved 0.00 times their length."""
+    kd = history((1, 4), (4, 3), (4, 2), (4, 2), path=(0.0, 0.003, 0.004, 0.005))
+    baseline = history((1, 4), (2, 4), (4, 4), (2, 3), path=(0.0, 0.005, 0.0064, 0.008))
+    answer = watch_learning(with_histories(trained, kd=kd, baseline=baseline))
+    said = next(f.text for f in answer.findings if f.text.startswith("Hypothesis 2"))
+    assert "had travelled 0.0030 times their first length, those of baseline 0.0064 (D_mean -0.0034 [" in said
+
+
 def test_simultaneous_learning_is_supported_where_the_baseline_varies(trained):
     """The images of which one point less is kept peak later in the baseline, since it never keeps more than four."""
     baseline = history((1, 4), (4, 4), (5, 4), (2, 3), path=(0.0, 1.0, 2.0, 3.0))

@@ -1,5 +1,6 @@
 """What the dynamics rows say, in sentences."""
 
+import math
 from collections.abc import Sequence
 
 from kdlens.answer import Answer, Row
@@ -84,8 +85,13 @@ def _find(answer: Answer, metric: str, model: str, layer: str) -> tuple[int, Row
 
 def _digits(three: Three) -> int:
     (_, change), (_, mine), (_, other) = three
-    least = 1 if change.unit in ("epochs", "checkpoints") else 2
+    least = 1 if change.unit in ("epochs", "checkpoints") else _digits_of_path(max(abs(mine.value), abs(other.value)))
     return max(least, digits_that_add_up(mine.value, other.value, change.value))
+
+
+def _digits_of_path(length: float) -> int:
+    """Two, and for weights that hardly moved as many as show two figures."""
+    return 2 if not 0 < length < 0.1 else min(5, 1 - math.floor(math.log10(length)))
 
 
 def _numbers(three: Three) -> str:
