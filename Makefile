@@ -1,5 +1,5 @@
 # Two commands are all there is to know:
-#   make demo   set up .venv, train four small networks, explain them, say where the report is
+#   make demo   set up .venv, train small networks, explain them, say where the report is
 #   make test   set up the same .venv and Chromium, then everything a release needs
 # Also: make lint, make docs, make bench, make clean.
 

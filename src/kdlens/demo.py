@@ -48,71 +48,47 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-_STUDENT: dict[str, Any] = {"arch": "zoo:cnn8", "bias": SHORTCUT, "epochs": 6, "seeds": SEEDS, "recorded": True}
+_STUDENT: dict[str, Any] = {"arch": "zoo:smoothcnn8", "bias": SHORTCUT, "epochs": 6, "seeds": SEEDS, "recorded": True}
 _KD: dict[str, Any] = {"temperature": 2.0, "alpha": 0.9}
 
 RECIPES = (
-    Recipe("teacher", "zoo:cnn24", bias=0.0, epochs=8),
-    Recipe("shortcut-teacher", "zoo:cnn16", bias=1.0, epochs=2),
+    Recipe("teacher", "zoo:smoothcnn24", bias=0.0, epochs=8),
+    Recipe("shortcut-teacher", "zoo:smoothcnn16", bias=1.0, epochs=2),
     Recipe("baseline", **_STUDENT),
     Recipe("kd", **_STUDENT, teacher="teacher", options=_KD),
     Recipe("kd-from-shortcut", **_STUDENT, teacher="shortcut-teacher", options=_KD),
 )
 
 STUDY = """\
-{comment}
-title: {title}
+# Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .
+title: Does a student inherit its teacher's eyes?
 seed: {seed}
 data: {{name: fashion-scenes, split: test, bias: 0.25, seed: {seed}}}
 models:
   teacher:
-    arch: zoo:cnn24
+    arch: zoo:smoothcnn24
     weights: models/teacher-{seed}.safetensors
   baseline:
-    arch: zoo:cnn8
+    arch: zoo:smoothcnn8
     weights: {baseline}
     training: {baseline_training}
   students:
     kd:
-      arch: zoo:cnn8
+      arch: zoo:smoothcnn8
       weights: {kd}
       training: {kd_training}
     kd-from-shortcut:
-      arch: zoo:cnn8
+      arch: zoo:smoothcnn8
       weights: {harmful}
       training: {harmful_training}
-questions: {questions}
-doctor: {doctor}
+questions:
+  - accuracy
+  - reliance
+  - unicam
+  - relevance
+  - knowledge: {{images: 24, gallery: 8}}
+  - dynamics: {{images: 24, gallery: 4}}
 """
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One of the studies that the demo writes: the first is run, the other is there to be run."""
-
-    comment: str
-    title: str
-    questions: str
-    seeds: int = SEEDS
-    doctor: bool = True
-
-
-FIRST = Asked(
-    comment="# Written by `kdlens demo`. Explain the same networks again:  kdlens explain demo.yaml -o .",
-    title="Does a student inherit its teacher's eyes?",
-    questions="[accuracy, reliance, unicam, relevance]",
-)
-MORE = Asked(
-    comment="""\
-# Written by `kdlens demo`, which does not run it: what is kept of the images, and when it was learned.
-#   kdlens explain knowledge.yaml -o knowledge/
-# About a quarter of an hour, for one seed and few images. In the later layers of these networks derivatives do
-# not say what noise does, so kdlens refuses the fast way there; `backend: linear` forces it, and miscounts points.""",
-    title="What does the student know, and when did it learn it?",
-    questions="[{knowledge: {images: 20, grid: 8, gallery: 6}}, {dynamics: {images: 20, grid: 8, gallery: 4}}]",
-    seeds=1,
-    doctor=False,
-)
 
 
 def run_demo(out: str | os.PathLike[str], *, seed: int = 0, say: Stages | None = None, images: int = 6000) -> Report:
@@ -132,8 +108,7 @@ def run_demo(out: str | os.PathLike[str], *, seed: int = 0, say: Stages | None =
     for recipe in RECIPES:
         for number in range(recipe.seeds):
             networks[recipe.name] = _trained(recipe, seed + number, folder.path, networks, say, images)
-    study = folder.write_text("demo.yaml", _study_text(FIRST, seed))
-    folder.write_text("knowledge.yaml", _study_text(MORE, seed))
+    study = folder.write_text("demo.yaml", _study_text(seed))
     return explain_file(study, out=folder.path, say=say)
 
 
@@ -174,19 +149,11 @@ def _trained(
     return network
 
 
-def _study_text(asked: Asked, seed: int) -> str:
+def _study_text(seed: int) -> str:
     def each(place: str) -> str:
-        return "[" + ", ".join(place.format(seed + i) for i in range(asked.seeds)) + "]"
+        return "[" + ", ".join(place.format(seed + i) for i in range(SEEDS)) + "]"
 
     names = {"baseline": "baseline", "kd": "kd", "harmful": "kd-from-shortcut"}
     weights = {key: each(f"models/{name}-{{}}.safetensors") for key, name in names.items()}
     training = {f"{key}_training": each(f"training/{name}-{{}}") for key, name in names.items()}
-    return STUDY.format(
-        seed=seed,
-        comment=asked.comment,
-        title=asked.title,
-        questions=asked.questions,
-        doctor=str(asked.doctor).lower(),
-        **weights,
-        **training,
-    )
+    return STUDY.format(seed=seed, **weights, **training)

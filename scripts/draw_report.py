@@ -1,0 +1,50 @@
+"""Draw docs/assets/report.png, gallery.png and knowledge.png: the top of a demo's report, its first maps and cells.
+
+python scripts/draw_report.py demo/report.html
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import FloatRect, Locator, sync_playwright
+
+ASSETS = Path(__file__).parents[1] / "docs" / "assets"
+WIDTH, HEIGHT = 1180, 1090
+MAPS, CELLS = 6, 4
+
+
+def main() -> None:
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.goto(Path(sys.argv[1]).resolve().as_uri())
+        page.wait_for_timeout(500)
+        _save(page.screenshot(), "report")
+        maps, cells = page.locator("#unicam table.gallery").first, page.locator("#knowledge .cells-box").first
+        first_maps = _first(maps.locator("tbody tr"), MAPS, maps)
+        _save(page.screenshot(clip=first_maps, full_page=True), "gallery")
+        first_cells = _first(cells.locator("figure.cell-item"), CELLS, cells)
+        _save(page.screenshot(clip=first_cells, full_page=True), "knowledge")
+        browser.close()
+
+
+def _first(rows: Locator, count: int, frame: Locator) -> FloatRect:
+    """The frame down to the end of so many of its rows."""
+    box, last = frame.bounding_box(), rows.nth(count - 1).bounding_box()
+    assert box
+    assert last
+    return {"x": box["x"], "y": box["y"], "width": box["width"], "height": last["y"] + last["height"] - box["y"]}
+
+
+def _save(png: bytes, name: str) -> None:
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(ASSETS / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
