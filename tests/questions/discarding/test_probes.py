@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kdlens.questions.discarding.budget import Budget
 from kdlens.questions.discarding.cells import Cells
+from kdlens.questions.discarding.directions import _orthonormal
 from kdlens.questions.discarding.discarding import accept_linear, information_discarding
 from kdlens.questions.discarding.lens import Lens, lens
 from kdlens.questions.discarding.noise import Noise
-from kdlens.questions.discarding.probes import Budget, _orthonormal, measure, pulled
+from kdlens.questions.discarding.probes import measure, pulled
 
 
 def linear_net(units: int, inputs: int = 16) -> nn.Sequential:

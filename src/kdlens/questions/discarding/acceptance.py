@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kdlens.questions.discarding.budget import Budget
 from kdlens.questions.discarding.lens import Lens
 from kdlens.questions.discarding.linear import Solved, solve_linear
 from kdlens.questions.discarding.monte_carlo import Crowd
 from kdlens.questions.discarding.noise import Noise
-from kdlens.questions.discarding.probes import Budget
 from kdlens.questions.discarding.recipe import Recipe
 
 DRAWS = 256

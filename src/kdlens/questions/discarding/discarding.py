@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from kdlens.errors import ConfigError, DataError
 from kdlens.models.given import require_network
 from kdlens.questions.discarding.acceptance import Acceptance, accept
+from kdlens.questions.discarding.budget import Budget
 from kdlens.questions.discarding.cells import Grid
 from kdlens.questions.discarding.lens import Lens, lens
 from kdlens.questions.discarding.linear import Solved, solve_linear
 from kdlens.questions.discarding.monte_carlo import Crowd, solve_all
 from kdlens.questions.discarding.noise import Noise
-from kdlens.questions.discarding.probes import Budget
 from kdlens.questions.discarding.recipe import Protocol, Recipe
 from kdlens.questions.discarding.sigma import entropy
 

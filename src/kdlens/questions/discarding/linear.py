@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kdlens.questions.discarding.budget import Budget
 from kdlens.questions.discarding.lens import Lens
 from kdlens.questions.discarding.noise import Noise
-from kdlens.questions.discarding.probes import STEP, Budget, Measured, measure
+from kdlens.questions.discarding.probes import STEP, Measured, measure
 from kdlens.questions.discarding.recipe import Recipe
 from kdlens.questions.discarding.sigma import CLOSED_FORMS, Slopes
 

@@ -1,10 +1,14 @@
 """Random numbers that belong to an image, so that they are the same in any batch, network, checkpoint and process."""
 
 import hashlib
+import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+_SIGNS = (2 * ((torch.arange(256)[:, None] >> torch.arange(8)) & 1) - 1).to(torch.int8)
+"""The eight signs that a byte stands for."""
 
 
 class Noise:
@@ -39,12 +43,19 @@ class Noise:
 
     def signs(self, purpose: str, shape: tuple[int, ...]) -> Int[Tensor, "..."]:
         """Numbers -1 and 1, a byte each."""
-        bits = torch.randint(0, 2, shape, generator=self._generator(purpose), dtype=torch.int8)
-        return bits.mul_(2).sub_(1)
+        count = math.prod(shape)
+        words = torch.empty(-(-count // 32), dtype=torch.int32).random_(
+            -(2**31), 2**31, generator=self._generator(purpose)
+        )
+        return _SIGNS[words.view(torch.uint8).int()].view(-1)[:count].view(shape)
 
     def order(self, purpose: str, count: int) -> Tensor:
         """A permutation of `range(count)`."""
         return torch.randperm(count, generator=self._generator(purpose))
+
+    def orders(self, purpose: str, rows: int, count: int) -> Int[Tensor, "rows count"]:
+        """Independent permutations of `range(count)`."""
+        return torch.rand(rows, count, generator=self._generator(purpose)).argsort(1)
 
     def _generator(self, purpose: str) -> torch.Generator:
         if purpose not in self._running:

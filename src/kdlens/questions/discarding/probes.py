@@ -18,55 +18,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdlens.errors import ConfigError
+from kdlens.questions.discarding.budget import Budget
+from kdlens.questions.discarding.directions import Vectors, chosen_vectors
 from kdlens.questions.discarding.lens import Lens
 from kdlens.questions.discarding.noise import Noise
 from kdlens.questions.discarding.sigma import Slopes
 
 STEP = 1.25
 """Ratio of the two noise sizes whose energies tell how the energy grows."""
-
-
-FEWEST_PROBES = 8
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much work an image gets.
-
-    Attributes:
-        probes: backward passes. Half of them follow the draws' directions, half are random.
-        memory: bytes for the vectors of an image. Where the feature is too large for that, all probes are random, of
-            one byte a number.
-    """
-
-    probes: int = 128
-    memory: float = 2.0**30
-
-    def __post_init__(self) -> None:
-        if self.probes < FEWEST_PROBES:
-            raise ConfigError(f"probes must be {FEWEST_PROBES} or more, got {self.probes}")
-        if not self.memory > 0:
-            raise ConfigError(f"memory must be positive, got {self.memory}")
-
-    def allows_basis(self, units: int) -> bool:
-        """Whether draws, basis, signs and their joint table fit into the memory."""
-        return 3.5 * 4 * self.probes * units <= self.memory
-
-    @property
-    def draws(self) -> int:
-        """Noisy inputs that are only run forward."""
-        return max(8, self.probes // 2)
-
-    @property
-    def few(self) -> int:
-        """Draws repeated at other noise sizes."""
-        return max(8, self.probes // 16)
-
-    @property
-    def points(self) -> int:
-        """Noisy inputs at which derivatives are taken."""
-        return max(8, self.probes // 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +50,22 @@ def measure(
         The slopes, or None where no feature moves (or one is not finite): the image cannot be judged.
     """
     spread = lens.cells.spread(sigma.float().view(1, *lens.cells.shape)).to(x)
-    epsilon = noise.normal("draws", (budget.draws, *x.shape))
     with torch.no_grad():
-        clean = lens.feature(x[None])[0]
-    few = epsilon[: budget.few]
-    moved = lens.changes(x, spread.cpu() * epsilon, clean) if budget.allows_basis(len(clean)) else None
-    energies = lens.energies(x, spread.cpu() * epsilon, clean) if moved is None else moved.double().square().sum(1)
+        shape, clean = tuple(lens.activation(x[None]).shape[1:]), lens.feature(x[None])[0]
+    kept: list[Tensor] = []
+
+    def draw(count: int) -> Tensor:
+        kept.append(noise.normal("draws", (count, *x.shape)))
+        return lens.changes(x, spread.cpu() * kept[-1], clean)
+
+    if budget.allows_basis(len(clean)):
+        vectors = chosen_vectors(draw, shape, noise, budget)
+        energies = vectors.moved.double().square().sum(1)
+    else:
+        vectors = None
+        kept.append(noise.normal("draws", (budget.draws, *x.shape)))
+        energies = lens.energies(x, spread.cpu() * kept[-1], clean)
+    few = kept[0][: budget.few]
     unit = lens.energies(x, start * few, clean).mean()
     here = energies[: budget.few].mean()
     even = bool((sigma == STEP * start).all())  # then a step below is the unit's own noise
@@ -104,11 +73,11 @@ def measure(
     if not (torch.isfinite(torch.stack([unit, here, below])).all() and unit > 0 and here > 0 and below > 0):
         return None
     decay = (1 - 0.5 * (here / below).log() / math.log(STEP)).clamp(-0.5, 0.9)
-    if moved is None:
+    if vectors is None:
         signs = noise.signs("signs", (budget.probes, len(clean)))
         raw = _squares(lens, x, spread, signs, noise, budget).mean(0)
     else:
-        raw = _with_basis(lens, x, spread, moved, noise, budget)
+        raw = _with_basis(lens, x, spread, vectors, noise, budget)
     variance = sigma.double().cpu().square()
     predicted = (raw * variance).sum()
     if not (torch.isfinite(predicted) and predicted > 0):
@@ -119,13 +88,12 @@ def measure(
     return Measured(slopes, float(predicted / energies.mean().cpu()))
 
 
-def _with_basis(lens: Lens, x: Tensor, spread: Tensor, moved: Tensor, noise: Noise, budget: Budget) -> Tensor:
-    """Estimate E tr(J_i^T J_i) for every cell: what the directions see, and what random signs see of the rest."""
-    directions, signs = _vectors(moved, noise, budget)
-    squares = _squares(lens, x, spread, torch.cat([directions, signs]), noise, budget)
-    times = 1 if len(signs) else len(directions) // moved.shape[1]
-    seen, rest = squares[: len(directions)].sum(0) / times, squares[len(directions) :]
-    return seen + pulled(rest, seen) if len(rest) else seen
+def _with_basis(lens: Lens, x: Tensor, spread: Tensor, vectors: Vectors, noise: Noise, budget: Budget) -> Tensor:
+    """Estimate E tr(J_i^T J_i) for every cell: what the directions see, and what signs see of the rest."""
+    squares = _squares(lens, x, spread, torch.cat([vectors.directions, vectors.signs]), noise, budget)
+    count = len(vectors.directions)
+    seen, rest = squares[:count].sum(0) / vectors.times, squares[count:]
+    return seen + pulled(rest, seen, vectors.variance) if len(rest) else seen
 
 
 def _squares(
@@ -139,57 +107,34 @@ def _squares(
     for part in torch.arange(points).split(lens.rows):
         inputs = (x + spread * epsilon[part].to(x)).requires_grad_()
         output = lens.feature(inputs)
-        turns = [part + first for first in range(0, len(order), points)]
-        for turn, places in enumerate(turns):
-            fitting = places < len(order)  # the last turn may have fewer vectors than points
-            chosen = order[places[fitting]]
+        turns = [order[first + part[0] : first + part[-1] + 1] for first in range(0, len(order), points)]
+        turns = [chosen for chosen in turns if len(chosen)]
+        for turn, chosen in enumerate(turns):  # the last may have fewer vectors than there are points
+            along = vectors[chosen.to(vectors.device)].to(output)
+            reached = output if len(chosen) == len(part) else output[: len(chosen)]
             more = turn + 1 < len(turns)
-            along = (output[fitting.to(output.device)] * vectors[chosen.to(vectors.device)].to(output)).sum()
-            (gradient,) = torch.autograd.grad(along, inputs, retain_graph=more)
-            found[chosen] = lens.cells.total(gradient[fitting.to(x.device)].square()).flatten(1).double().cpu()
+            (gradient,) = torch.autograd.grad(reached, inputs, along, retain_graph=more)
+            found[chosen] = lens.cells.total(gradient[: len(chosen)].square()).flatten(1).double().cpu()
     return found
 
 
-def pulled(rest: Float[Tensor, "probes cells"], seen: Float[Tensor, " cells"]) -> Float[Tensor, " cells"]:
+def pulled(
+    rest: Float[Tensor, "probes cells"], seen: Float[Tensor, " cells"], variance: float = 1.0
+) -> Float[Tensor, " cells"]:
     """Mean over probes of what they see in every cell, pulled towards what a cell of such a `seen` usually has.
 
     Empirical Bayes on the logarithms (James and Stein; Efron and Morris 1973): a line through log `seen` predicts; how
     much of the scatter around it is the probes' own noise decides how far the estimate moves. With many probes, or
-    where cells differ for good, it hardly does.
+    where cells differ for good, it hardly does. `variance` is that of the probes' mean, over what it
+    would be if they were independent.
     """
     mean, count = rest.mean(0), len(rest)
     if count < 3 or len(mean) < 5 or not ((mean > 0) & (seen > 0)).all():
         return mean
-    noise = (rest.var(0) / count / mean.square()).mean()
+    noise = variance * (rest.var(0) / count / mean.square()).mean()
     known = torch.stack([torch.ones_like(seen), seen.log()], 1)
     predicted = known @ torch.linalg.lstsq(known, mean.log()[:, None]).solution[:, 0]
     residual = mean.log() - predicted
     scatter = residual.square().sum() / (len(residual) - 2)
     own = ((scatter - noise) / scatter).clamp(0, 1) if scatter > 0 else torch.zeros_like(scatter)
     return (predicted + own * residual).exp()
-
-
-def _vectors(moved: Float[Tensor, "draws units"], noise: Noise, budget: Budget) -> tuple[Tensor, Tensor]:
-    """Directions, an orthonormal basis (or several times all units), and random signs without their part in it."""
-    units = moved.shape[1]
-    if units <= budget.probes:  # every unit by itself, at several points
-        return torch.eye(units, device=moved.device).repeat(budget.probes // units, 1), moved[:0]
-    basis = _orthonormal(moved)
-    signs = noise.signs("signs", (budget.probes - budget.draws, units)).to(moved)
-    return basis, signs - (signs @ basis.T) @ basis
-
-
-def _orthonormal(rows: Float[Tensor, "draws units"]) -> Float[Tensor, "directions units"]:
-    """An orthonormal basis of the rows' span, row after row, so that rounding moves it as little as it moves the rows.
-
-    Cholesky factors of the inner products, twice: the second time mends what rounding left. Rows that are nearly
-    combinations of earlier ones are left out.
-    """
-    exact = rows.double()
-    for _ in range(2):
-        gram = exact @ exact.T
-        gram.diagonal().add_(1e-14 * gram.diagonal().mean())
-        factor, _ = torch.linalg.cholesky_ex(gram)
-        exact = torch.linalg.solve_triangular(factor, exact, upper=False)
-    off = (exact @ exact.T - torch.eye(len(rows)).to(exact)).abs().amax(1)
-    return exact[off < 1e-3].to(rows) if off.isfinite().all() else rows[:0]
