@@ -373,6 +373,46 @@ def dynamics(students, *, seeds=1, layers=LAYERS, size=32):
     return answer
 
 
+def class_similarity(students, *, seeds=1, classes=CLASSES):
+    """Which classes are alike: the first student has the teacher's similarity, the others less of it."""
+    rng = np.random.default_rng(8)
+    k = len(classes)
+    categories = {"above": list(classes[: k // 2]), "below": list(classes[k // 2 :])}
+    options = {"margin": 0.05, "categories": categories, "groups": "teacher"}
+    answer = Answer("class_similarity", Notes("Did the teacher's class similarity arrive?", options=options))
+    for place, name in enumerate(("baseline", *students)):
+        row = {"model": name, "compared_with": "teacher", "n": 2000, "half": 0.04, "chance": 0.0, "p": 0.001}
+        per_seed(
+            answer, {"metric": "similarity_correlation", "value": 0.7 + 0.1 * (place == 1), **row}, seeds, 0.02, rng
+        )
+    for place, name in enumerate(students):
+        row = {"model": name, "compared_with": "baseline", "n": 2000, "half": 0.04, "value": 0.1 - 0.1 * place}
+        for metric in ("similarity_gain", "similarity_matched_gain", "within_category_entropy_gain"):
+            i = per_seed(answer, {"metric": metric, **row}, seeds, 0.02, rng)
+        answer.say(f"Class similarity arrived with {name}: a gain of +.10.", rows=[i], kind="verdict", tone="good")
+        answer.say(f"{name} leaves more to like classes than baseline (+0.100 nats).", rows=[i])
+        pair = f"{classes[6]} → {classes[4]}"
+        for story, label in (("transferred", pair), ("undecided", f"{classes[0]} → {classes[6]}")):
+            answer.add(Row(f"confusion_{story}", 8.0, model=name, compared_with="baseline", class_name=label, low=4.0,
+                           high=12.0, p=0.01, n=200, unit="points"))  # fmt: skip
+            for value, model in ((15.0, "teacher"), (12.0, name), (4.0, "baseline")):
+                answer.add(Row("confusion_rate", value, model=model, class_name=label, low=value - 3, high=value + 3,
+                               n=200, unit="%"))  # fmt: skip
+            answer.add(Row("share_of_wrong", 33.0, model="teacher", class_name=label, chance=11.1, unit="%"))
+    for place, name in enumerate(("teacher", "baseline", *students)):
+        for metric in ("within_category_entropy", "within_category_entropy_matched"):
+            row = {"metric": metric, "value": 0.5 + 0.05 * place, "model": name, "n": 1000, "half": 0.02,
+                   "chance": 1.609, "unit": "nats"}  # fmt: skip
+            per_seed(answer, row, 1 if name == "teacher" else seeds, 0.01, rng)
+        shares = rng.random((k, k)) * (1 - np.eye(k))
+        answer.arrays[f"similarity.{name}"] = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+        answer.arrays[f"entropy.{name}"] = np.array([[v, v - 0.02, v + 0.02] for v in (0.3, 0.5, 0.9)])
+    answer.arrays["temperatures"] = np.array([0.5, 1.0, 2.0])
+    answer.arrays["order"] = np.arange(k)[::-1].copy()
+    answer.arrays["category"] = (np.arange(k) >= k // 2).astype(np.int64)
+    return answer
+
+
 def meta(students, *, seeds=1, classes=CLASSES, layers=LAYERS, size=32, **changes):
     """What surrounds the answers."""
     cards = [ModelCard("teacher", "teacher", 0, "zoo:resnet56", 853018, layers, "teacher.safetensors", "9f2c41aa07d3")]
@@ -412,6 +452,7 @@ def build_report(
         reliance(students, seeds=seeds),
         knowledge(students, seeds=seeds, size=size),
         dynamics(students, seeds=seeds, size=size),
+        class_similarity(students, seeds=seeds, classes=classes),
     ]
     told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)
     return Report({answer.question: answer for answer in found}, told)

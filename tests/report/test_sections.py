@@ -75,6 +75,7 @@ def test_order_of_sections(one_student):
         "reliance",
         "knowledge",
         "dynamics",
+        "class_similarity",
         "zebra",
         "aardvark",
         "fairness",

@@ -76,7 +76,7 @@ def _undefined(answer: Answer) -> None:
     rows = [
         (i, row)
         for i, row in enumerate(answer.rows)
-        if row.metric.startswith("similarity_") and math.isnan(row.value) and not row.metric.endswith("_matched")
+        if row.metric.startswith("similarity_") and math.isnan(row.value) and "temperature" not in row.metric
     ]
     if rows:
         names = dict.fromkeys(row.model for _, row in rows)

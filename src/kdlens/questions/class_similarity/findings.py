@@ -86,7 +86,7 @@ def _verdict(answer: Answer, found: Prepared, student: str, margin: float) -> No
     other = find(answer, "similarity_correlation", model=baseline, seed=None)
     if gain is None or mine is None or other is None:
         return
-    matched = find(answer, "similarity_gain_matched", model=student, seed=None)
+    matched = find(answer, "similarity_matched_gain", model=student, seed=None)
     verdict = verdict_of([row for _, row in (gain, *([matched] if matched else []))], margin)
     at_one = f"; at the teacher's confidence {signed(matched[1])}" if matched else ""
     chance = f"by chance {correlation(mine[1].chance or 0.0)}, {p_value(mine[1].p)}"

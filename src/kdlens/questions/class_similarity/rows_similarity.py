@@ -78,7 +78,7 @@ def _add_variant(answer: Answer, found: Prepared, likeness: dict[Key, Likeness],
     for name, role in found.roles.items():
         if role == "teacher":
             continue
-        base = Row(f"similarity_correlation{suffix}", 0.0, model=name, compared_with=teacher)
+        base = Row(f"similarity{suffix}_correlation", 0.0, model=name, compared_with=teacher)
         keys = found.keys(name)
         for key in keys:
             one = likeness[key]
@@ -90,14 +90,14 @@ def _add_variant(answer: Answer, found: Prepared, likeness: dict[Key, Likeness],
         answer.add(replace(row, p=_known(mantel_p(row.value, null, k)), chance=_known(chance)))
         if len(null):
             band = percentile_interval(chance, null, len(null))
-            metric = f"similarity_correlation{suffix}_null"
+            metric = f"similarity{suffix}_correlation_null"
             answer.add(replace(with_interval(replace(base, metric=metric), band), n=row.n))
     for student in found.students:
         _add_gain(answer, found, likeness, student, suffix)
 
 
 def _add_gain(answer: Answer, found: Prepared, likeness: dict[Key, Likeness], student: str, suffix: str) -> None:
-    base = Row(f"similarity_gain{suffix}", 0.0, model=student, compared_with=found.baseline(student), chance=0.0)
+    base = Row(f"similarity{suffix}_gain", 0.0, model=student, compared_with=found.baseline(student), chance=0.0)
     gains = [_difference(likeness[key], likeness[found.partners[key]]) for key in found.keys(student)]
     for key, gain in zip(found.keys(student), gains, strict=True):
         answer.add(with_interval(replace(base, seed=key[1]), Interval(gain.value, gain.low, gain.high, gain.n)))
