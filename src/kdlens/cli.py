@@ -144,7 +144,7 @@ def methods() -> None:
         ("distillation methods, with their options", [_with_options(*entry) for entry in LOSSES.items()]),
         ("datasets", DATASETS),
         ("benchmark methods (kdlens bench planted)", METHODS),
-        ("networks (zoo:NAME, any cnnWIDTH, smoothcnnWIDTH, wrn_DEPTH_WIDTH; also timm:NAME and torchvision:NAME)", ZOO),
+        ("networks (zoo:NAME, any cnnWIDTH, smoothcnnWIDTH, wrn_DEPTH_WIDTH; timm:NAME and torchvision:NAME)", ZOO),
     ):
         typer.echo(f"{title}\n  {', '.join(known)}")
 
