@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from kdlens.models.taps import Recorder as Recorder
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
+    from kdlens.questions.class_similarity.entropy import within_category_entropy as within_category_entropy
+    from kdlens.questions.class_similarity.similarity import class_similarity as class_similarity
     from kdlens.questions.discarding.discarding import information_discarding as information_discarding
     from kdlens.questions.dissection.dissect import dissect as dissect
     from kdlens.questions.dynamics.dynamics import learning_dynamics as learning_dynamics
@@ -42,6 +44,7 @@ _PUBLIC = {
     "Recorder": "kdlens.models.taps",
     "Report": "kdlens.report",
     "auto_layers": "kdlens.models.layers",
+    "class_similarity": "kdlens.questions.class_similarity.similarity",
     "diffroar": "kdlens.measures.diffroar",
     "dissect": "kdlens.questions.dissection.dissect",
     "distill": "kdlens.training.api",
@@ -61,6 +64,7 @@ _PUBLIC = {
     "save_weights": "kdlens.models.weights",
     "stats": "",
     "unicam": "kdlens.questions.unicam.unicam",
+    "within_category_entropy": "kdlens.questions.class_similarity.entropy",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the table above is the one list of public names

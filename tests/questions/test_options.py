@@ -17,6 +17,8 @@ WRONG = [
     ("relevance", {"percentile": 0.0}, "percentile is the share of pixels kept, above 0 and up to 100, got 0.0"),
     ("relevance", {"mini_batch": 3}, "mini-batches need at least 4 images, got 3"),
     ("relevance", {"permutations": -1}, "permutations must be 0 or more, got -1"),
+    ("class_similarity", {"margin": -1.0}, "margin must be 0 or more, got -1.0"),
+    ("class_similarity", {"temperature": 0.0}, "temperature must be above 0 and finite, got 0.0"),
     ("reliance", {"images": 1}, "images must be 2 or more, got 1"),
     *(
         (question, options, text)
@@ -34,6 +36,7 @@ WORDS = {
     "unicam": ("features", "attribution"),
     "relevance": ("statistic", "aggregate", "conditioned", "maps"),
     "reliance": ("fill",),
+    "class_similarity": ("of", "over", "base"),
     "knowledge": ("protocol", "backend", "background", "foreground"),
     "dynamics": ("protocol", "backend", "background", "foreground", "path"),
 }
