@@ -55,7 +55,7 @@ def chosen_vectors(
         moved = torch.cat([moved, draw(budget.draws - len(moved))])
         return Vectors(torch.eye(units, device=moved.device).repeat(times, 1), times, moved[:0], 1.0, moved)
     basis = _orthonormal(moved[: budget.directions])
-    places = close_places(moved, left(moved[budget.directions :], basis), shape)
+    places = close_places(moved, left(moved[budget.directions :], basis), shape, budget.draws)
     if places is not None:
         signs = left(placed_signs(places, moved, budget.probes - len(basis), noise), basis)
         return Vectors(basis, 1, signs, QUIET, moved)

@@ -16,8 +16,12 @@ from torch import Tensor
 from kdlens.questions.discarding.noise import Noise
 
 CLOSE = 0.4
-"""Share of what units move together that must lie within places for these signs to be worth it. Tokens of a transformer
-have 0.5 to 1 (0.04 to 1 in the last block), positions of a residual network 0.1 to 0.3, for which a basis does more."""
+"""Share of what units move together that must lie within places for these signs to be worth it. Of what a few
+directions leave, tokens of a trained transformer have 0.3 to 0.9 and positions of a residual network 0.2 to 0.3, for
+which more directions do more."""
+
+SPANNING = 1.5
+"""Effective rank of the rest, over the directions that could be had, above which these signs do more than they."""
 
 WIDEST = 1024
 """Units of a place whose main directions are looked for."""
@@ -52,7 +56,7 @@ class Places:
 
 
 def close_places(
-    moved: Float[Tensor, "draws units"], rest: Float[Tensor, "some units"], shape: tuple[int, ...]
+    moved: Float[Tensor, "draws units"], rest: Float[Tensor, "some units"], shape: tuple[int, ...], basis: int
 ) -> Places | None:
     """The places of a feature within which its units move together, or None where there are no such.
 
@@ -60,19 +64,22 @@ def close_places(
         moved: what independent draws do to the feature.
         rest: the part of some of them that is left to the signs.
         shape: of the feature.
+        basis: directions that could be had instead; None also where they would span most of the rest.
     """
     known = [Places(shape, first) for first in (False, True)] if len(shape) > 1 else []
     fitting = [p for p in known if len(moved) * math.prod(shape) >= 4 * p.channels**2 and p.channels <= WIDEST]
-    shares = [_within(p.split(rest)) for p in fitting]
-    return fitting[shares.index(max(shares))] if shares and max(shares) > CLOSE else None
+    whole = _together(rest[:, None])
+    if not (fitting and 0 < SPANNING * basis * whole < rest.double().square().sum(1).mean() ** 2):
+        return None
+    shares = [_together(p.split(rest)) / whole for p in fitting]
+    return fitting[shares.index(max(shares))] if max(shares) > CLOSE else None
 
 
-def _within(parts: Float[Tensor, "n places channels"]) -> float:
-    """Part of ||S||^2 that lies within places, S the covariance of the units, estimated from pairs of draws."""
+def _together(parts: Float[Tensor, "n places channels"]) -> float:
+    """Sum over places of ||S||^2, S the covariance of their units, estimated from pairs of draws."""
     products = torch.einsum("apc,bpc->pab", parts, parts).double()
     apart = ~torch.eye(len(parts), dtype=torch.bool, device=parts.device)
-    whole = products.sum(0)[apart].square().sum()
-    return float(products[:, apart].square().sum() / whole) if whole > 0 else 0.0
+    return float(products[:, apart].square().sum(0).mean())
 
 
 def placed_signs(
