@@ -12,7 +12,7 @@ from kdlens.answer import Answer, Notes, Row
 from kdlens.report.figures import figure_of
 
 
-@pytest.mark.parametrize("question", ["accuracy", "unicam", "relevance", "reliance"])
+@pytest.mark.parametrize("question", ["accuracy", "unicam", "relevance", "reliance", "class_similarity"])
 @pytest.mark.parametrize("report", ["one_student", "three_students"])
 def test_every_question_has_a_figure_that_can_be_saved(request, report, question):
     figure = figure_of(request.getfixturevalue(report)[question])
@@ -34,6 +34,15 @@ def test_layers_keep_their_order(one_student):
     distilled = one_student["relevance"].select(metric="rs_distilled", seed=None)
     assert axes.lines[0].get_ydata().tolist() == [row.value for row in distilled]
     assert [t.get_text() for t in axes.get_xticklabels()] == [row.layer for row in distilled]
+
+
+def test_similarity_matrices_stand_in_their_order_on_one_scale(one_student):
+    answer = one_student["class_similarity"]
+    axes = [axis for axis in figure_of(answer).axes if axis.images]
+    assert [axis.get_title(loc="left") for axis in axes] == ["teacher", "baseline", "kd"]
+    shown = axes[2].images[0]
+    assert np.allclose(shown.get_array(), answer.arrays["similarity.kd"][::-1, ::-1])
+    assert len({axis.images[0].get_clim() for axis in axes}) == 1
 
 
 def test_maps_share_the_scale_of_the_answer(one_student):

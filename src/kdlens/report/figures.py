@@ -76,6 +76,24 @@ def _relevance(answer: Answer, setting: Setting) -> "Figure | None":
     return figure
 
 
+def _class_similarity(answer: Answer, setting: Setting) -> "Figure | None":
+    """The similarity matrices side by side, on one scale, like classes beside each other."""
+    every = {name.removeprefix("similarity."): a for name, a in answer.arrays.items() if name.startswith("similarity.")}
+    if "order" not in answer.arrays or not every:
+        return None
+    order = answer.arrays["order"]
+    figure = _figure(2.6 * len(every) + 0.6, 3.0)
+    most = max(float(np.nanmax(matrix, initial=0.0)) for matrix in every.values()) or 1.0
+    grid = figure.subplots(1, len(every), squeeze=False)
+    for axis, (name, matrix) in zip(grid[0], every.items(), strict=True):
+        shown = axis.imshow(matrix[np.ix_(order, order)], cmap="Greys", vmin=0.0, vmax=most)
+        axis.set_title(_plain(name), fontsize=9, loc="left")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.colorbar(shown, ax=grid.ravel().tolist(), fraction=0.025, label="share of what is left to wrong classes")
+    return figure
+
+
 def _unicam(answer: Answer, setting: Setting) -> "Figure | None":
     """Some images beside the maps of the first student, on one scale."""
     arrays = answer.arrays
@@ -180,6 +198,7 @@ def _nothing() -> "Figure":
 Drawer = Callable[[Answer, Setting], "Figure | None"]
 _DRAWERS: dict[str, Drawer] = {
     "accuracy": _accuracy,
+    "class_similarity": _class_similarity,
     "unicam": _unicam,
     "relevance": _relevance,
     "reliance": _reliance,
