@@ -90,6 +90,9 @@ def _undefined(answer: Answer) -> None:
 
 
 def _categories(answer: Answer, found: Prepared, categories: Categories) -> None:
+    if categories.source == "all" and found.teacher is not None and answer.notes.options.get("groups") != "all":
+        text = "No class has two images, so none are left to find the teacher's categories on"
+        answer.say(f"{text}: entropies are within all classes.", kind="alert", tone="bad")
     single = [found.classes[m[0]] for m in categories.members if len(m) == 1]
     inside = {k for m in categories.members for k in m}
     none = [name for k, name in enumerate(found.classes) if k not in inside]

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from kdlens.answer import Answer
@@ -112,19 +113,15 @@ class ClassSimilarity:
 
     def _categories(self, found: Prepared, halves: tuple[Tensor, Tensor]) -> tuple[Categories, Tensor]:
         """The categories, and the images of which entropies are taken: not those that chose the categories."""
-        similarity: Any = None
-        if found.teacher is not None:
-            similarity = (
-                class_similarity(
-                    found.logits[found.teacher][halves[0]], found.labels[halves[0]], temperature=self.temperature
-                )
-                if len(halves[0])
-                else None
-            )
-        if source_of(self.groups, found.classes, teacher=similarity is not None) == "teacher":
-            return categories_of(self.groups, found.classes, similarity), halves[1]
-        every = halves[0].new_tensor(range(len(found.labels)))
-        return categories_of(self.groups, found.classes, similarity), every
+        every, first = torch.arange(len(found.labels)), halves[0]
+        source = source_of(self.groups, found.classes, teacher=found.teacher is not None)
+        if source != "teacher" or found.teacher is None:
+            return categories_of(self.groups, found.classes, None), every
+        if len(first) == 0:  # one image of every class: nothing is left to choose categories by
+            return categories_of("all", found.classes, None), every
+        logits, labels = found.logits[found.teacher][first], found.labels[first]
+        similarity = class_similarity(logits, labels, temperature=self.temperature)
+        return categories_of("teacher", found.classes, similarity), halves[1]
 
 
 def _too_few(found: Prepared) -> str:
