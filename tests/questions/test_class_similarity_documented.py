@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdlens.questions.making import make_question
+from kdlens.questions.making import make_question, make_questions
 
 PAGE = Path(__file__).parents[2] / "docs" / "questions" / "class_similarity.md"
 
@@ -19,8 +19,8 @@ def test_the_examples_run():
 
 
 def test_the_questions_of_the_page_can_be_asked():
-    [block] = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
-    asked = [make_question(entry) for entry in yaml.safe_load(block)["questions"]]
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    asked = [question for block in blocks for question in make_questions(yaml.safe_load(block)["questions"])]
     assert [question.name for question in asked] == ["class_similarity"] * 2
     assert asked[1].groups["Sandal"] == "shoes"
 
