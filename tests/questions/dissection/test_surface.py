@@ -28,20 +28,23 @@ def by_pillow(maps, size):
     return torch.stack([torch.from_numpy(np.array(one)) for one in large])
 
 
-def counted_plainly(large, thresholds, ids, labels):
-    above = large.double() > thresholds[:, None, None]
-    columns = [above.flatten(1).sum(1)]
-    columns += [(above[:, None] & (ids == label)).flatten(1).sum(1) for label in range(1, labels + 1)]
-    return torch.stack(columns, 1).float()
+def places_above(surface, maps, thresholds):
+    found = surface.above(maps, thresholds)
+    assert (found.map.diff() >= 0).all()
+    height, width = surface.large
+    pixels = surface.ordered(torch.arange(height * width).view(height, width), outside=-1)[found.place]
+    mask = torch.zeros(len(maps), height * width, dtype=torch.bool)
+    mask[found.map[pixels >= 0], pixels[pixels >= 0]] = True
+    assert mask.sum() == (pixels >= 0).sum()  # none twice
+    return mask.view(len(maps), height, width)
 
 
 def test_the_map_of_the_paper_s_example():
     maps = torch.tensor([[[0.0, 0.0], [0.0, 4.0]]])
     expected = [[0, 0, 0, 0], [0, 0.25, 0.75, 1], [0, 0.75, 2.25, 3], [0, 1, 3, 4]]
     assert enlarge(maps, (4, 4))[0].tolist() == expected
-    above = Surface((2, 2), (4, 4)).above(maps, torch.tensor([1.0], dtype=torch.float64))
-    everywhere = Surface((2, 2), (4, 4)).arrange(torch.ones(1, 4, 4, dtype=torch.uint8), 1)
-    assert above.count(everywhere).tolist() == [[4, 4]]  # strictly above: 1 itself is not
+    above = places_above(Surface((2, 2), (4, 4)), maps, torch.tensor([1.0], dtype=torch.float64))
+    assert above[0].nonzero().tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]  # strictly above: 1 itself is not
 
 
 @pytest.mark.parametrize(("small", "large"), SIZES)
@@ -64,10 +67,9 @@ def test_counted_as_on_the_enlarged_map(small, large, fewest, monkeypatch):
     thresholds[::5] = maps.flatten(1)[::5, -1].double()  # a value of the map itself, which corners of the image repeat
     thresholds[1::5] = enlarged.flatten(1)[1::5, 5].double()  # a pixel that must not count
     thresholds[2::5] = 0
-    ids = torch.randint(0, 6, (3, *large), generator=draw, dtype=torch.uint8)
-    surface = Surface(small, large)
-    found = surface.above(maps, thresholds).count(surface.arrange(ids, 5))
-    assert torch.equal(found, counted_plainly(enlarged, thresholds, ids, 5))
+    assert torch.equal(
+        places_above(Surface(small, large), maps, thresholds), enlarged.double() > thresholds[:, None, None]
+    )
 
 
 @pytest.fixture
@@ -87,22 +89,21 @@ def test_any_whole_ratio(cut_into_cells, small, ratio, seed):
     draw = torch.Generator().manual_seed(seed)
     maps = torch.randint(-3, 4, (9, *small), generator=draw).float()  # few values: many ties with the threshold
     thresholds = torch.randint(-3, 4, (9,), generator=draw).double()
-    ids = torch.randint(0, 3, (2, *large), generator=draw, dtype=torch.uint8)
     surface = Surface(small, large)
     assert surface.ratio == ratio
-    above, labels = surface.above(maps, thresholds), surface.arrange(ids, 2)
-    expected = counted_plainly(by_pillow(maps, large), thresholds, ids, 2)
-    assert torch.equal(above.count(labels), expected)
+    expected = by_pillow(maps, large).double() > thresholds[:, None, None]
+    assert torch.equal(places_above(surface, maps, thresholds), expected)
 
 
-def test_a_label_in_two_masks_of_a_pixel_counts_twice():
-    surface = Surface((2, 2), (8, 8))
-    ids = torch.ones(2, 8, 8, dtype=torch.uint8)
-    above = surface.above(torch.ones(1, 2, 2), torch.zeros(1, dtype=torch.float64))
-    assert above.count(surface.arrange(ids, 1)).tolist() == [[64, 128]]
+def test_pixels_are_counted_by_region():
+    above = Surface((2, 2), (4, 4)).above(
+        torch.tensor([[[0.0, 0.0], [0.0, 4.0]]]).expand(3, 2, 2), torch.ones(3).double()
+    )
+    regions = torch.zeros(4, 4, dtype=torch.int64)
+    regions[3] = 1
+    assert above.count(regions.flatten(), 2).tolist() == [[2, 2]] * 3
+    assert above.of(1, 3).count(regions.flatten(), 2).tolist() == [[2, 2]] * 2
 
 
 def test_nothing_lies_above_nan():
-    surface = Surface((2, 2), (8, 8))
-    above = surface.above(torch.ones(1, 2, 2), torch.tensor([torch.nan], dtype=torch.float64))
-    assert above.count(surface.arrange(torch.ones(1, 8, 8, dtype=torch.uint8), 1)).tolist() == [[0, 0]]
+    assert not len(Surface((2, 2), (64, 64)).above(torch.ones(1, 2, 2), torch.tensor([torch.nan]).double()).place)

@@ -8,7 +8,6 @@ from PIL import Image
 from kdlens.data.concepts.vocabulary import Vocabulary
 from kdlens.questions.dissection.concepts import best_labels, count_detectors
 from kdlens.questions.dissection.dissect import dissect_readers
-from kdlens.questions.dissection.passes import Passes
 from kdlens.questions.dissection.plan import Plan
 from kdlens.questions.dissection.thresholds import TopValues
 
@@ -59,7 +58,7 @@ def at_one(monkeypatch):
 
 def test_the_four_images(four_images, at_one):
     """IoU sums over the data set first; the published code leaves out activations where the category is not hit."""
-    total = Passes({"net": as_they_are}, four_images, Plan(min_images=0)).run()["net", "layer"][0].tally.total()
+    total = dissected(four_images, min_images=0).tally.total()
     one, part, scene, colour = 1, 3, 4, 5
     assert total.labels.truth[0, [one, colour, scene, part]].tolist() == [12, 64, 32, 1]
     assert total.both[0, 0, [one, colour, scene, part]].tolist() == [4, 12, 8, 1]

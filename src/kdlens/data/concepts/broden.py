@@ -141,14 +141,18 @@ class Broden:
             return np.full(entry.size, self._known(int(item)), dtype=np.int32)
         path = self._file(entry, item)
         values = label_channel(path, entry.size)
-        for number in np.flatnonzero(np.bincount(values.ravel())).tolist():
-            if number:
+        found = np.flatnonzero(np.bincount(values.ravel())).tolist()
+        for number in found[1:] if found[0] == 0 else found:
+            if not self._is_known(number):
                 self._known(number, f"{shown(path)} holds ")
         return values
 
-    def _known(self, number: int, told: str = "") -> int:
+    def _is_known(self, number: int) -> bool:
         names = self.vocabulary.names
-        if not 0 < number < len(names) or not names[number]:
+        return 0 < number < len(names) and names[number] != ""
+
+    def _known(self, number: int, told: str = "") -> int:
+        if not self._is_known(number):
             raise DataError(f"{told}label {number}, which label.csv does not have")
         return number
 

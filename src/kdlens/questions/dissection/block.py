@@ -1,7 +1,7 @@
 """The labels of a block of images, and what lies above the thresholds under them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from kdlens.questions.dissection.enlarge import Size
 from kdlens.questions.dissection.labelled import Labelled
-from kdlens.questions.dissection.surface import Above, Arranged, Surface
+from kdlens.questions.dissection.surface import Above, Surface
 from kdlens.questions.dissection.tally import LabelSums, Tally
 
-_AT_ONCE = 2**25
+_AT_ONCE = 2**24
 """Pixels of enlarged maps that are held at once."""
 
 
@@ -29,7 +29,6 @@ class Block:
     labels: dict[int, Labelled]
     groups: dict[int, int]
     givers: dict[int, list[int]]
-    _arranged: dict[tuple[int, Size], Arranged] = field(default_factory=dict)
 
     def see_labels(self, sums: LabelSums, dealt: LabelSums) -> None:
         """Count the labels of all images, and of those that are dealt."""
@@ -42,43 +41,39 @@ class Block:
         self, indices: Sequence[int], maps: Float[Tensor, "n units h w"], thresholds: Tensor, tally: Tally, dealt: Tally
     ) -> None:
         """Count where units lie above their thresholds, under the images' own labels and those dealt to them."""
-        limits = thresholds.to(maps.device)
-        places = torch.arange(len(indices))
         sizes = [self.labels[index].size for index in indices]
         for size in dict.fromkeys(sizes):
-            same = places[torch.tensor([other == size for other in sizes])]
-            # images that are not dealt to one another need not wait for one another
-            for part in [same] if dealt.groups else same.split(1):
-                named = torch.tensor(indices)[part]
-                for pairs in _active(maps[part.to(maps.device)], named, limits, size):
-                    for index in named.tolist():
-                        self._see_pairs(pairs, index, tally, dealt)
+            same = torch.tensor([other == size for other in sizes])
+            images = torch.tensor(indices)[same]
+            for pairs in _active(maps[same.to(maps.device)], images, thresholds.to(maps.device), size):
+                for place, index in enumerate(images.tolist()):
+                    self._see_own(pairs, place, index, tally)
+                    if dealt.groups:
+                        self._see_dealt(pairs, index, dealt)
 
-    def _see_pairs(self, pairs: "_Pairs", index: int, tally: Tally, dealt: Tally) -> None:
-        """Count units in images under the labels of the image `index`."""
-        image, own = self.labels[index], (pairs.images == index).nonzero()[:, 0]
-        counts = pairs.above.count(self._in_cells(index, pairs.surface)).cpu()
-        tally.see(torch.full_like(own, self.groups[index]), pairs.units[own], counts[own], image)
-        if dealt.groups:
-            givers = torch.tensor(self.givers[index], dtype=torch.int64)
-            deal, pair = (pairs.images == givers[:, None]).nonzero(as_tuple=True)
-            dealt.see(deal, pairs.units[pair], counts[pair], image)
+    def _see_own(self, pairs: "_Pairs", place: int, index: int, tally: Tally) -> None:
+        """Count an image's units under its own labels."""
+        start, stop = torch.searchsorted(pairs.places, torch.tensor([place, place + 1])).tolist()
+        units = pairs.units[start:stop]
+        area, hits = self.labels[index].count(pairs.above.of(start, stop), pairs.surface)
+        tally.see(torch.full_like(units, self.groups[index]), units, area, hits, self.labels[index])
 
-    def _in_cells(self, index: int, surface: Surface) -> Arranged:
-        """The labels of an image in the order of the surface's cells; networks and layers of one size share them."""
-        key = (index, surface.small)
-        if key not in self._arranged:
-            self._arranged[key] = self.labels[index].arranged(surface)
-        return self._arranged[key]
+    def _see_dealt(self, pairs: "_Pairs", index: int, dealt: Tally) -> None:
+        """Count other images' units under the labels of the image `index`."""
+        area, hits = self.labels[index].count(pairs.above, pairs.surface)
+        givers = torch.tensor(self.givers[index], dtype=torch.int64)
+        deal, pair = (pairs.images == givers[:, None]).nonzero(as_tuple=True)
+        dealt.see(deal, pairs.units[pair], area[pair], hits[pair], self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Units, each in an image in which it is active."""
+    """Units in images in which they are active, image after image."""
 
     surface: Surface
     above: Above
     units: Int[Tensor, " p"]
+    places: Int[Tensor, " p"]
     images: Int[Tensor, " p"]
 
 
@@ -87,10 +82,11 @@ def _active(
 ) -> Iterator[_Pairs]:
     """The units that are active in each image, as many at once as memory allows."""
     surface = Surface((maps.shape[2], maps.shape[3]), size)
-    unit, place = (maps.amax((2, 3)) > limits).T.nonzero(as_tuple=True)
+    place, unit = (maps.amax((2, 3)) > limits).nonzero(as_tuple=True)
     for part in torch.arange(len(unit)).split(max(1, _AT_ONCE // (size[0] * size[1]))):
-        units, places = unit[part], place[part]
-        yield _Pairs(surface, surface.above(maps[places, units], limits[units]), units.cpu(), images[places.cpu()])
+        places, units = place[part], unit[part]
+        above = surface.above(maps[places, units], limits[units])
+        yield _Pairs(surface, above, units.cpu(), places.cpu(), images[places.cpu()])
 
 
 def deal_out(labels: dict[int, Labelled], deals: int, seed: int) -> dict[int, list[int]]:

@@ -116,7 +116,8 @@ def dissect_readers(
 ) -> dict[Key, Dissection]:
     """Dissect whatever gives activation maps for images: network and layer -> `Dissection`."""
     passes = Passes(readers, concepts, plan, progress)
-    counted = passes.run()
+    passes.find_thresholds()
+    passes.count()
     problems = tuple(passes.problems.values())
     return {
         (network, layer): Dissection(
@@ -131,7 +132,7 @@ def dissect_readers(
             images=len(concepts) - len(problems),
             problems=problems,
         )
-        for (network, layer), (own, *turned) in counted.items()
+        for (network, layer), (own, *turned) in passes.found.items()
     }
 
 

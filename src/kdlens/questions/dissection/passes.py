@@ -80,28 +80,40 @@ class Passes:
     say: Callable[[str], None] = lambda text: None
     found: dict[Key, list[Counted]] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
-    _labels: tuple[LabelSums, LabelSums] = field(init=False)
 
-    def run(self) -> dict[Key, list[Counted]]:
-        """Find thresholds, then count.
-
-        Raises:
-            DataError: no image could be used.
-        """
+    def find_thresholds(self) -> None:
+        """First pass: the threshold of every unit, and the images of largest activation."""
         blocks = self._blocks()
         for number, block in enumerate(blocks):
             self.say(f"finding thresholds, block {number + 1} of {len(blocks)}")
             for indices, images in self._images(block):
                 self._see_values(indices, images)
-        self._prepare_counting()
-        used = 0
-        for number, block in enumerate(blocks):
+        for counted in self.found.values():
+            for one in counted:
+                one.thresholds = one.top.thresholds()
+
+    def count(self) -> None:
+        """Second pass: what lies above the thresholds, under the images' own labels and those dealt to them.
+
+        Raises:
+            DataError: no image could be used.
+        """
+        words, plan = self.concepts.vocabulary, self.plan
+        sums = LabelSums(words, plan.groups), LabelSums(words, plan.shuffles)
+        for counted in self.found.values():
+            for one in counted:
+                one.tally = Tally(len(one.thresholds), sums[0])
+                one.dealt = Tally(len(one.thresholds), sums[1] if one.rotation is None else LabelSums(words, 0))
+        used, blocks = 0, self._blocks()
+        for number, indices in enumerate(blocks):
             self.say(f"counting, block {number + 1} of {len(blocks)}")
-            used += self._count(number, block)
+            block = self._labelled(number, indices)
+            block.see_labels(*sums)
+            self._see_units(block)
+            used += len(block.labels)
         if not used:
             why = next(iter(self.problems.values()), "it holds none")
             raise DataError(f"no image of {self.concepts.name} could be used: {why}")
-        return self.found
 
     def _blocks(self) -> tuple[Int[Tensor, " b"], ...]:
         generator = torch.Generator().manual_seed(self.plan.seed)
@@ -139,25 +151,12 @@ class Passes:
             for rotation in (None, *rotations)
         ]
 
-    def _prepare_counting(self) -> None:
-        words, plan = self.concepts.vocabulary, self.plan
-        self._labels = LabelSums(words, plan.groups), LabelSums(words, plan.shuffles)
-        for counted in self.found.values():
-            for one in counted:
-                one.thresholds = one.top.thresholds()
-                own, dealt = self._labels
-                one.tally = Tally(len(one.thresholds), own)
-                one.dealt = Tally(len(one.thresholds), dealt if one.rotation is None else LabelSums(words, 0))
-
-    def _count(self, number: int, indices: Tensor) -> int:
-        block = self._labelled(number, indices)
-        block.see_labels(*self._labels)
+    def _see_units(self, block: Block) -> None:
         for places, images in self._images(torch.tensor(list(block.labels), dtype=torch.int64)):
             for network, reader in self.readers.items():
                 for layer, maps in reader(images).items():
                     for one in self.found[network, layer]:
                         block.see_units(places.tolist(), one.turned(maps), one.thresholds, one.tally, one.dealt)
-        return len(block.labels)
 
     def _labelled(self, number: int, indices: Tensor) -> Block:
         read = lambda index: Labelled.of(self.concepts.annotation(index), self.concepts.vocabulary)  # noqa: E731

@@ -79,25 +79,30 @@ class Tally:
         return self.labels.groups
 
     def see(
-        self, groups: Int[Tensor, " p"], units: Int[Tensor, " p"], counts: Float[Tensor, "p columns"], image: Labelled
+        self,
+        groups: Int[Tensor, " p"],
+        units: Int[Tensor, " p"],
+        area: Int[Tensor, " p"],
+        hits: Float[Tensor, "p labels"],
+        image: Labelled,
     ) -> None:
         """Count what lies above the thresholds of some units.
 
         Args:
             groups: to which each row goes.
             units: of each row; none twice in a group.
-            counts: their pixels above the threshold, all and by label of the image, from `Above.count`.
+            area: their pixels above the threshold.
+            hits: those of each label of the image.
             image: whose labels these are.
         """
-        hit = (counts[:, 1:] @ image.categories > 0).logical_or_(image.by_whole).numpy()
-        areas = counts[:, :1].long().numpy()
+        touched = (hits @ image.categories > 0).logical_or_(image.by_whole).numpy()
         # views in NumPy, whose small sums take a fraction of the time
-        rows, group, both = units.numpy(), groups.numpy(), self.both.numpy()
-        both[group[:, None], rows[:, None], image.numbers.numpy()] += counts[:, 1:].long().numpy()
+        rows, group, both, areas = units.numpy(), groups.numpy(), self.both.numpy(), area.numpy()[:, None]
+        both[group[:, None], rows[:, None], image.numbers.numpy()] += hits.long().numpy()
         if len(image.whole):
             both[group[:, None], rows[:, None], image.whole.numpy()] += areas
         self.active["paper"].numpy()[group, rows] += areas * image.present.numpy()
-        self.active["netdissect-lite"].numpy()[group, rows] += areas * hit
+        self.active["netdissect-lite"].numpy()[group, rows] += areas * touched
 
     def part(self, groups: Tensor) -> "Tally":
         """The sum over some of the groups, as a tally of one group."""
