@@ -292,10 +292,11 @@ SCRIPT = """
 def test_two_processes_give_the_answers_of_one(trained, tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
-    several = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29637"]
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, launcher in (("one", []), ("two", several)):
         command = [sys.executable, *launcher, str(tmp_path / "script.py"), str(trained[0] / "kd"), str(tmp_path / name)]
-        subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+        done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / name)["found"] for name in ("one", "two"))
     assert one.shape == (3, 33, 10)
     torch.testing.assert_close(one, two)
