@@ -113,6 +113,12 @@ def test_similarity_that_the_student_lost():
     assert verdict(answer).tone == "bad"
 
 
+def test_one_seed_is_told_and_several_are_not():
+    told = "One seed of kd: intervals cover the choice of images, not the luck of training."
+    assert any(text.startswith(told) for text in alerts(ClassSimilarity(**FAST).answer(study(likes(0)))))
+    assert not any("One seed" in text for text in alerts(ClassSimilarity(**FAST).answer(study(likes(0), seeds=2))))
+
+
 def test_a_student_equal_to_the_teacher_gains_all_there_is():
     given = study(likes(0))
     given._logits["kd"] = given._logits["teacher"]

@@ -23,6 +23,7 @@ def say_alerts(answer: Answer, found: Prepared, categories: Categories, problem:
         answer.say(text, kind="alert", tone="bad")
     _images(answer, found)
     _sizes(answer, found)
+    _one_seed(answer, found)
     _steady(answer)
     _undefined(answer)
     if problem:
@@ -60,6 +61,16 @@ def _sizes(answer: Answer, found: Prepared) -> None:
     if few:
         text = f"{counted(few, 'class', 'classes')} of {len(counts)} with fewer than {FEW} images: the order of such a "
         answer.say(f"{text}row is mostly noise, which lowers all correlations.", kind="alert")
+
+
+def _one_seed(answer: Answer, found: Prepared) -> None:
+    students = [name for name in found.students if len(found.keys(name)) == 1]
+    if students:
+        text = (
+            f"One seed of {listed(students)}: intervals cover the choice of images, not the luck of training. They "
+            "speak of these networks; three seeds or more speak of the method."
+        )
+        answer.say(text, kind="alert")
 
 
 def _steady(answer: Answer) -> None:

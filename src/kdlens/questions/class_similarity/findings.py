@@ -109,7 +109,9 @@ def _because(verdict: Verdict, margin: float, *, both: bool) -> str:
         return f"{what} lie{s} {'above' if verdict == 'arrived' else 'below'} 0"
     if verdict == "did not arrive":
         return f"{what} hold{s} 0 and exclude{s} a gain or loss of {number(margin, 2)} or more"
-    return f"{what} neither lie{s} on one side of 0 nor stay{s} within {number(margin, 2)} of it"
+    if both:
+        return f"the intervals neither both lie on one side of 0 nor both stay within {number(margin, 2)} of it"
+    return f"the interval neither lies on one side of 0 nor stays within {number(margin, 2)} of it"
 
 
 def _entropy(answer: Answer, found: Prepared, student: str, categories: Categories) -> None:
