@@ -278,3 +278,13 @@ def test_rates_have_an_interval_also_at_zero_and_over_seeds():
     several = rate(torch.stack([answers((1, 10), (0, 90)), answers((1, 30), (0, 70))]), labels, (0, 1))
     assert several.value == pytest.approx(0.2)
     assert several.high - several.low > rate(answers((1, 20), (0, 80))[None], labels, (0, 1)).high
+
+
+def test_the_interval_lies_around_the_value_though_images_drawn_anew_lower_the_correlation():
+    preference = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(80) % 8
+    teacher, network = (preference[labels] + drawn(seed, n=80, classes=8)[0] for seed in (1, 2))
+    [found] = similarity_correlation(teacher, [network], labels, draws=200)
+    assert found.replicates.mean() < found.value - 0.05
+    below, above = found.value - found.low, found.high - found.value
+    assert 0.5 < below / above < 2
