@@ -5,7 +5,7 @@ clean input a ReLU hides what happens on its other side. Three things make few p
 
 * The directions in which the feature moves most are known for nothing: draws f(x + noise) - f(x) span them. Along an
   orthonormal basis U of some draws, ||U^T J_i||^2 is exact; only the rest, J_i less its part in U, is estimated with
-  random signs (Hutch++, Meyer et al., SOSA 2021).
+  signs (Hutch++, Meyer et al., SOSA 2021), which may know of places (see `places`).
 * A noisy input serves several backward passes.
 * The total energy is measured, not estimated: energies at several noise sizes on the same draws give the unit of the
   loss and how fast the network leaves the linear regime.
