@@ -13,13 +13,15 @@ from torch import Tensor
 import kdlens
 from benchmarks.measure import Measured, measure, table, write
 from benchmarks.netdissect import Cells, Lite, plain_tally
+from benchmarks.unicam import network
 from kdlens.data.concepts import Annotation, Broden, Vocabulary, load_concepts, write_broden
+from kdlens.models.taps import record
 from kdlens.questions.dissection.concepts import best_labels
 from kdlens.questions.dissection.passes import Passes
 from kdlens.questions.dissection.plan import Plan
 from kdlens.questions.dissection.thresholds import TopValues
 
-CATEGORIES, SIDE, CELLS = 6, 112, 7
+CATEGORIES, SIDE = 6, 112
 PARTS = ("label", "truth", "activation", "intersect", "iou")
 BARE = Plan(category_rule="netdissect-lite", min_images=0, shuffles=0, groups=2, examples=0)
 """What NetDissect-Lite does, and no more."""
@@ -39,7 +41,11 @@ class Drawn:
         return self.images
 
     def image(self, index: int) -> Tensor:
-        return torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(index))
+        """Every label has a colour of its own, and shines through the others; a little noise lies over all."""
+        palette = torch.rand(1 + 60 * CATEGORIES, 3, generator=torch.Generator().manual_seed(-1))
+        seen = palette[self.annotation(index).pixels[:3].long()].mean(0).permute(2, 0, 1)
+        large = seen.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        return (large + 0.05 * torch.randn(large.shape, generator=torch.Generator().manual_seed(index))).clamp(0, 1)
 
     def annotation(self, index: int) -> Annotation:
         draw = torch.Generator().manual_seed(index)
@@ -78,12 +84,13 @@ def folder() -> Path:
     return Path(os.environ["BENCHMARK_FOLDER"])
 
 
-def prepare(units: int, images: int) -> None:
-    """Write masks, features as NetDissect-Lite stores them, and thresholds."""
-    write_broden(Drawn(images), folder() / "broden", first_label=300)
-    draw = torch.Generator().manual_seed(0)
-    noise = torch.randn(images, units, CELLS + 2, CELLS + 2, generator=draw) ** 3
-    maps = torch.nn.functional.avg_pool2d(noise, 3, 1).relu()
+def prepare(units: int, count: int) -> None:
+    """Write masks, the last stage of a ResNet as NetDissect-Lite stores it, and thresholds."""
+    write_broden(Drawn(count), folder() / "broden", first_label=300)
+    os.environ["BENCHMARK_ARCH"] = {512: "resnet18", 2048: "resnet50"}[units]
+    model = network(0)
+    images = [(Broden(folder() / "broden").image(index) - 0.45) / 0.225 for index in range(count)]
+    maps = torch.cat([record(model, image[None], ["layer4"])[1]["layer4"] for image in images])
     np.save(folder() / "features.npy", maps.double().numpy())
     top = TopValues(maps.numel() // units)
     top.update(maps)
@@ -209,7 +216,7 @@ JSON: Path | None = None
 
 
 def main() -> None:
-    global JSON  # noqa: PLW0603 - where the figures go
+    global JSON
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path, help="a clone of NetDissect-Lite")
     parser.add_argument("--repeats", type=int, default=3)

@@ -85,7 +85,7 @@ def accuracies(student: Trained) -> dict[str, float]:
 def alignment(student: Trained) -> dict[str, float]:
     """Loss gradient on the garment, in per cent; the area is chance."""
     x, y, masks = images("scenes", "test", student.scale).batch(torch.arange(student.scale.judged))
-    found = kdlens.gradient_alignment(student.scenes, x, y, masks)
+    found = kdlens.measures.gradient_alignment(student.scenes, x, y, masks)
     return {
         "energy": 100 * found.energy.value,
         "pointing": 100 * found.pointing.value,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kdlens._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from kdlens import measures as measures
     from kdlens import stats as stats
     from kdlens.answer import Answer as Answer
     from kdlens.checks import doctor as doctor
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
     from kdlens.data.concepts import load_concepts as load_concepts
     from kdlens.data.images import Images as Images
     from kdlens.errors import KdlensError as KdlensError
-    from kdlens.measures.alignment import gradient_alignment as gradient_alignment
-    from kdlens.measures.diffroar import diffroar as diffroar
-    from kdlens.measures.five_band import five_band as five_band
     from kdlens.models.layers import auto_layers as auto_layers
     from kdlens.models.load import load_model as load_model
     from kdlens.models.taps import Recorder as Recorder
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
-    from kdlens.questions.class_similarity.entropy import within_category_entropy as within_category_entropy
     from kdlens.questions.class_similarity.similarity import class_similarity as class_similarity
     from kdlens.questions.discarding.discarding import information_discarding as information_discarding
     from kdlens.questions.dissection.dissect import dissect as dissect
@@ -45,14 +42,11 @@ _PUBLIC = {
     "Report": "kdlens.report",
     "auto_layers": "kdlens.models.layers",
     "class_similarity": "kdlens.questions.class_similarity.similarity",
-    "diffroar": "kdlens.measures.diffroar",
     "dissect": "kdlens.questions.dissection.dissect",
     "distill": "kdlens.training.api",
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
     "feature_similarity": "kdlens.questions.relevance.relevance",
-    "five_band": "kdlens.measures.five_band",
-    "gradient_alignment": "kdlens.measures.alignment",
     "information_discarding": "kdlens.questions.discarding.discarding",
     "knowledge_points": "kdlens.questions.knowledge.points",
     "learning_dynamics": "kdlens.questions.dynamics.dynamics",
@@ -60,11 +54,11 @@ _PUBLIC = {
     "load_dataset": "kdlens.data",
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",
+    "measures": "",
     "relevance": "kdlens.questions.relevance.relevance",
     "save_weights": "kdlens.models.weights",
     "stats": "",
     "unicam": "kdlens.questions.unicam.unicam",
-    "within_category_entropy": "kdlens.questions.class_similarity.entropy",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the table above is the one list of public names

@@ -43,7 +43,7 @@ WRONG = judge(torch.arange(COORDINATES).float())
 def test_gradients_at_the_coordinate_that_tells_and_away_from_it():
     train, test = one_coordinate(500, 0), one_coordinate(500, 1)
     options = {"fractions": [1 / COORDINATES], "repeats": 2, "recipe": QUICK}
-    right = kdlens.diffroar(RIGHT, train, test, **options)[0]
+    right = kdlens.measures.diffroar(RIGHT, train, test, **options)[0]
     assert right.top.value > 0.97
     assert right.bottom.value == pytest.approx(0.5, abs=0.06)
     assert right.score.value == pytest.approx(0.5, abs=0.06)

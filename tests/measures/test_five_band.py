@@ -23,7 +23,7 @@ def values(step):
 def test_by_hand_hard_and_softest():
     assert bands(HEAT).tolist() == [[2, 1, 0], [-1, 0, 2]]
     assert bands(TRUTH).tolist() == [[2, 2, 0], [0, 1, 2]]
-    found = kdlens.five_band(HEAT, TRUTH, softening=SOFT)
+    found = kdlens.measures.five_band(HEAT, TRUTH, softening=SOFT)
     assert len(found.steps) == 56
     assert values(found[0]) == pytest.approx([1 / 2, 2 / 3, 1 / 2, 2 / 3])
     assert found[-1].softening == pytest.approx(0.275)

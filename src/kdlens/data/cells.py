@@ -96,7 +96,7 @@ class Cells:
         return _LEVELS[self._draw(index)[1].long()]
 
     def truths(self, indices: Int[Tensor, " m"]) -> Float[Tensor, "m h w"]:
-        """Truth maps of many cells, as `kdlens.five_band` takes them."""
+        """Truth maps of many cells, as `kdlens.measures.five_band` takes them."""
         return torch.stack([self.truth(index) for index in torch.as_tensor(indices).tolist()])
 
     def background(self, index: int) -> str:

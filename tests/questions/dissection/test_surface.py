@@ -30,11 +30,11 @@ def by_pillow(maps, size):
 
 def places_above(surface, maps, thresholds):
     found = surface.above(maps, thresholds)
-    assert (found.map.diff() >= 0).all()
+    maps_of = torch.arange(len(maps)).repeat_interleave(found.ends.diff(prepend=torch.zeros(1, dtype=torch.int64)))
     height, width = surface.large
-    pixels = surface.ordered(torch.arange(height * width).view(height, width), outside=-1)[found.place]
+    pixels = surface.ordered(torch.arange(height * width).view(height, width), outside=-1)[found.places]
     mask = torch.zeros(len(maps), height * width, dtype=torch.bool)
-    mask[found.map[pixels >= 0], pixels[pixels >= 0]] = True
+    mask[maps_of[pixels >= 0], pixels[pixels >= 0]] = True
     assert mask.sum() == (pixels >= 0).sum()  # none twice
     return mask.view(len(maps), height, width)
 
@@ -106,4 +106,4 @@ def test_pixels_are_counted_by_region():
 
 
 def test_nothing_lies_above_nan():
-    assert not len(Surface((2, 2), (64, 64)).above(torch.ones(1, 2, 2), torch.tensor([torch.nan]).double()).place)
+    assert not len(Surface((2, 2), (64, 64)).above(torch.ones(1, 2, 2), torch.tensor([torch.nan]).double()).places)

@@ -52,16 +52,12 @@ class Labelled:
         """
         pixels, whole = annotation.pixels, torch.tensor(annotation.whole, dtype=torch.int64)
         for found in (pixels, whole):
-            if found.numel() and (int(found.min()) < 0 or int(found.max()) >= len(vocabulary.names)):
-                raise DataError(
-                    f"labels run from 1 to {len(vocabulary.names) - 1}, but {int(found.min())} to {int(found.max())} "
-                    "were found"
-                )
+            _check(found, len(vocabulary.names) - 1)
         regions, labels = _regions(pixels.flatten(1).numpy())
         sizes = torch.from_numpy(np.bincount(regions, minlength=len(labels)))
         numbers = np.unique(labels)
         numbers = numbers[numbers > 0]
-        carried = torch.from_numpy((labels[:, :, None] == numbers).sum(1)).double()
+        carried = torch.from_numpy(_carried(labels, numbers))
         of_pixels, of_whole = (_categories(n, vocabulary) for n in (torch.from_numpy(numbers).long(), whole))
         return cls(
             size=(pixels.shape[1], pixels.shape[2]),
@@ -81,7 +77,7 @@ class Labelled:
 
     def count(self, above: Above, surface: Surface) -> tuple[Int[Tensor, " maps"], Float[Tensor, "maps labels"]]:
         """Pixels of each map that lie above its threshold: all, and those of each of `numbers`; on the CPU."""
-        regions = self._ordered(surface).to(above.place.device)
+        regions = self._ordered(surface).to(above.places.device)
         of_region = above.count(regions, len(self.carried) + 1).cpu()[:, :-1]  # the last is outside
         return of_region.sum(1), of_region.double() @ self.carried
 
@@ -97,14 +93,16 @@ def _regions(masks: Int[np.ndarray, "channels pixels"]) -> tuple[Int[np.ndarray,
     The labels of a pixel are written behind one another into one number; where the digits run out, what stands there
     is numbered anew.
     """
-    digits = int(masks.max(initial=0)).bit_length()
     keys, used = np.zeros(masks.shape[1], dtype=np.int64), 0
     for mask in masks:
+        least = int(mask.min())
+        digits = (int(mask.max()) - least).bit_length()  # none for a mask that is the same everywhere
         if used + digits > _DIGITS:
             keys, firsts = _numbered(keys)
             used = len(firsts).bit_length()
         keys <<= digits
-        keys |= mask
+        keys += mask
+        keys -= least
         used += digits
     regions, firsts = _numbered(keys)
     return regions, masks[:, firsts].T
@@ -115,6 +113,19 @@ def _numbered(values: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Int
     starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
     _, firsts, numbers = np.unique(values[starts], return_index=True, return_inverse=True)
     return np.repeat(numbers, np.diff(starts, append=len(values))), starts[firsts]
+
+
+def _carried(labels: Int[np.ndarray, "r c"], numbers: Int[np.ndarray, " l"]) -> Float[np.ndarray, "r l"]:
+    """How many masks give each region each of the labels `numbers`."""
+    rows, found = np.arange(len(labels)), np.zeros((len(labels), 1 + len(numbers)))
+    for column in np.searchsorted(numbers, labels, side="right").T:  # 0 for no label, which is smaller than all
+        found[rows, column] += 1
+    return found[:, 1:]
+
+
+def _check(found: Int[Tensor, "..."], largest: int) -> None:
+    if found.numel() and (int(found.min()) < 0 or int(found.max()) > largest):
+        raise DataError(f"labels run from 1 to {largest}, but {int(found.min())} to {int(found.max())} were found")
 
 
 def _categories(labels: Tensor, vocabulary: Vocabulary) -> Float[Tensor, "labels categories"]:

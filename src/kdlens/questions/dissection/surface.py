@@ -33,27 +33,32 @@ _ROWS = 2048
 
 @dataclass(frozen=True, eq=False)
 class Above:
-    """Pixels at which some maps, enlarged, lie above their thresholds.
+    """Pixels at which some maps, enlarged, lie above their thresholds, map after map.
 
     Attributes:
-        maps: how many maps.
-        map: of each such pixel, ascending.
-        place: of each in the order of `Surface.ordered`.
+        places: of the pixels, in the order of `Surface.ordered`.
+        ends: how many pixels the maps up to and with each have.
     """
 
-    maps: int
-    map: Int[Tensor, " a"]
-    place: Int[Tensor, " a"]
+    places: Int[Tensor, " a"]
+    ends: Int[Tensor, " maps"]
 
     def count(self, regions: Int[Tensor, " places"], number: int) -> Int[Tensor, "maps regions"]:
         """How many of the pixels lie in each of `number` regions; `regions` says in which every place is."""
-        keys = self.map * number + regions[self.place]
-        return keys.bincount(minlength=self.maps * number).view(self.maps, number)
+        maps = len(self.ends)
+        keys = regions[self.places]
+        keys += (torch.arange(maps, device=keys.device) * number).repeat_interleave(self._counts)
+        return keys.bincount(minlength=maps * number).view(maps, number)
 
     def of(self, start: int, stop: int) -> "Above":
         """The same of the maps from `start` to `stop`, exclusive."""
-        first, last = torch.searchsorted(self.map, torch.tensor([start, stop], device=self.map.device)).tolist()
-        return Above(stop - start, self.map[first:last] - start, self.place[first:last])
+        first = int(self.ends[start - 1]) if start else 0
+        last = int(self.ends[stop - 1]) if stop else 0
+        return Above(self.places[first:last], self.ends[start:stop] - first)
+
+    @property
+    def _counts(self) -> Int[Tensor, " maps"]:
+        return self.ends.diff(prepend=self.ends.new_zeros(1))
 
 
 @dataclass(frozen=True)
@@ -91,24 +96,22 @@ class Surface:
         reached = _corners((padded > thresholds[:, None, None]).to(torch.uint8)).amax(-1).flatten(1)
         row, cell = reached.nonzero(as_tuple=True)
         corners = _corners(padded).flatten(1, 2)[row, cell]
-        found = []
-        for part in torch.arange(len(row), device=maps.device).split(_ROWS):
-            rows, cells = row[part], cell[part]
+        found, counts = [], torch.zeros(len(maps), dtype=torch.int64, device=maps.device)
+        for rows, cells, values in zip(row.split(_ROWS), cell.split(_ROWS), corners.split(_ROWS), strict=True):
             exact = lambda which, rows=rows, cells=cells: self._exactly(maps, rows[which], cells[which])  # noqa: E731
-            inside = _above(corners[part], self._basis.to(maps), thresholds[rows], exact)
-            number, place = _places(inside)
-            found.append(
-                (rows[number], place + ((cells - torch.arange(len(cells)).to(cells)) * inside.shape[1])[number])
-            )
-        return Above(len(maps), *(torch.cat(parts) for parts in zip(*found, strict=True)))
+            inside = _above(values, self._basis.to(maps), thresholds[rows], exact)
+            places, count = _places(inside, cells)
+            found.append(places)
+            counts.index_add_(0, rows, count)
+        return Above(torch.cat(found), counts.cumsum(0))
 
     def _as_a_whole(self, maps: Tensor, thresholds: Tensor) -> Above:
         (h, w), size = self.small, self.large
         basis = torch.einsum("yh,xw->hwyx", weights(h, size[0]), weights(w, size[1])).flatten(2).flatten(0, 1)
         exact = lambda rows: enlarge(maps[rows], size).flatten(1)  # noqa: E731
         inside = _above(maps.flatten(1), basis.to(maps), thresholds, exact)
-        number, place = _places(inside)
-        return Above(len(maps), number, place - number * inside.shape[1])
+        places, count = _places(inside, torch.zeros(len(maps), dtype=torch.int64, device=maps.device))
+        return Above(places, count.cumsum(0))
 
     @cached_property
     def _basis(self) -> Float[Tensor, "4 pixels"]:
@@ -150,10 +153,14 @@ def _above(
     return inside
 
 
-def _places(inside: Bool[Tensor, "rows pixels"]) -> tuple[Int[Tensor, " a"], Int[Tensor, " a"]]:
-    """Row and flat index of what is true. On the CPU by NumPy, which is four times as fast."""
-    if inside.device.type != "cpu":
-        flat = inside.flatten().nonzero()[:, 0]
+def _places(
+    inside: Bool[Tensor, "rows pixels"], cells: Int[Tensor, " rows"]
+) -> tuple[Int[Tensor, " a"], Int[Tensor, " rows"]]:
+    """Places of what is true in rows that are these cells, and how many each row has."""
+    counts = inside.sum(1)
+    if inside.device.type == "cpu":  # by NumPy, which is four times as fast
+        places = torch.from_numpy(np.flatnonzero(inside.numpy()))
     else:
-        flat = torch.from_numpy(np.flatnonzero(inside.numpy()))
-    return torch.arange(len(inside), device=inside.device).repeat_interleave(inside.sum(1)), flat
+        places = inside.flatten().nonzero()[:, 0]
+    moved = (cells - torch.arange(len(cells), device=cells.device)) * inside.shape[1]
+    return places.add_(moved.repeat_interleave(counts)), counts
