@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from kdlens.data.concepts.annotated import ConceptData
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
 from kdlens.errors import KdlensError, in_one_line
@@ -102,6 +103,14 @@ class Workbench:
     def display(self, images: Tensor) -> Tensor:
         """Network inputs back to pictures, `(n, H, W, 3)` uint8."""
         return self.images.display(images)
+
+    def annotated(self) -> ConceptData | None:
+        """The study's images in [0, 1] with their concepts, in data order; `None` where kdlens knows none."""
+        return self.images.annotated()
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] from elsewhere as the networks take the study's."""
+        return self.images.scaled(images)
 
     def draw(self, count: int, purpose: str) -> Tensor:
         """Class-balanced indices, the same for the same seed and purpose."""

@@ -67,6 +67,7 @@ class FakeContext:
         self.class_names = [f"class {k}" for k in range(int(labels.max()) + 1)]
         self.data_name = "pictures"
         self.seed = 0
+        self.concepts = None  # a test may say what the pictures show
         self.passes = 0
         self.said: list[str] = []
 
@@ -107,6 +108,12 @@ class FakeContext:
 
     def display(self, images: Tensor) -> Tensor:
         return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+    def annotated(self):
+        return self.concepts
+
+    def scaled(self, images: Tensor) -> Tensor:
+        return images
 
     def draw(self, count: int, purpose: str) -> Tensor:
         seed = int(hashlib.sha256(f"{self.seed}/{purpose}".encode()).hexdigest()[:8], 16)

@@ -55,6 +55,7 @@ class CUB(OnDisk):
         top = folder_of(root, (), _LAYOUT, "cub")
         top = top / "CUB_200_2011" if (top / "CUB_200_2011").is_dir() else top
         folder = folder_of(top, [f"{name}.txt" for name in _LISTS], _LAYOUT, "cub")
+        self.folder, self.split = folder, split
         names = _column(folder / "images.txt")
         classes = _column(folder / "classes.txt")
         numbers = _numbers(folder / "image_class_labels.txt")

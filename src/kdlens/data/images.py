@@ -8,6 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from kdlens.data.concepts.annotated import ConceptData
+from kdlens.data.concepts.own import own_concepts
+from kdlens.data.concepts.part import Part
 from kdlens.data.items import Item, Raw, to_item
 from kdlens.data.loaders import has_own_collate
 from kdlens.data.resize import Fit, Size, fit_image, fit_mask, side_lengths
@@ -132,6 +135,31 @@ class Images:
         if x.shape[1] < 3:
             x = x.mean(1, keepdim=True).expand(-1, 3, -1, -1)
         return (x[:, :3].nan_to_num(0).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+
+    def annotated(self) -> ConceptData | None:
+        """The same images in [0, 1] with the concepts kdlens knows of them, in this order; `None` where it knows none.
+
+        Raises:
+            DataError: the dataset's folder lacks the annotations.
+        """
+        found = own_concepts(self.dataset)
+        return None if found is None else Part(found[0], found[1][self._index], size=self._size, fit=self._fit)
+
+    def scaled(self, x: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c2 h2 w2"]:
+        """Other images in [0, 1] as the networks take these: of their size (stretched), channels and normalisation.
+
+        Raises:
+            DataError: these are normalised, and nobody said how.
+        """
+        first = self[0].image
+        if self.mean is None and bool((first.min() < 0) | (first.max() > 1)):
+            raise DataError(f"images of {self.name} are not in [0, 1]; give the mean and std they were normalised with")
+        if x.shape[1] != first.shape[0]:
+            x = x.mean(1, keepdim=True).expand(-1, first.shape[0], -1, -1)
+        x = fit_image(x, (first.shape[1], first.shape[2]), "stretch")
+        if self.mean is None or self.std is None:
+            return x
+        return (x - _per_channel(self.mean)) / _per_channel(self.std)
 
     def fingerprint(self) -> str:
         """SHA-256 over count, classes, labels, and the bytes of at most 64 evenly spaced images with their masks."""

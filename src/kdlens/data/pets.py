@@ -56,6 +56,7 @@ class Pets(OnDisk):
         one_of(border, ("object", "background"), "border", "pets")
         annotations = f"annotations/{_LISTS[split]}.txt"
         folder = folder_of(root, ("images", annotations), _LAYOUT, "pets")
+        self.folder, self.split, self.border = folder, split, border
         entries = _entries(folder / annotations)
         self.trimaps = [inside(folder / "annotations" / "trimaps", f"{entry.name}.png") for entry in entries]
         self._counted = (_OBJECT, _BORDER) if border == "object" else (_OBJECT,)

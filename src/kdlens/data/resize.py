@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdlens.errors import DataError
@@ -45,6 +45,20 @@ def fit_mask(mask: Bool[Tensor, "*n h w"], size: tuple[int, int], fit: Fit) -> B
         stack = mask.reshape(-1, 1, *mask.shape[-2:]).to(torch.uint8)
         mask = F.interpolate(stack, scaled, mode="nearest-exact").reshape(*mask.shape[:-2], *scaled).bool()
     return _centre(mask, size)
+
+
+def fit_labels(labels: Int[Tensor, "n h w"], size: tuple[int, int], fit: Fit) -> Int[Tensor, "n h2 w2"]:
+    """Resize label numbers to the nearest pixel, the same way as their image.
+
+    Example:
+        >>> fit_labels(torch.tensor([[[7, 40_000], [0, 3]]]), (4, 4), "stretch")[0, 0].tolist()
+        [7, 7, 40000, 40000]
+    """
+    scaled = _scaled_size(labels.shape[-2:], size, fit)
+    if scaled != labels.shape[-2:]:
+        # float32 holds whole numbers up to 2^24 exactly
+        labels = F.interpolate(labels[:, None].float(), scaled, mode="nearest-exact")[:, 0].to(labels.dtype)
+    return _centre(labels, size)
 
 
 def _scaled_size(now: tuple[int, ...], size: tuple[int, int], fit: Fit) -> tuple[int, int]:

@@ -9,6 +9,7 @@ QUESTIONS: Registry[Any] = Registry(
     {
         "accuracy": "kdlens.questions.accuracy.question:Accuracy",
         "class_similarity": "kdlens.questions.class_similarity.question:ClassSimilarity",
+        "dissection": "kdlens.questions.dissection.question:DissectionQuestion",
         "dynamics": "kdlens.questions.dynamics.question:Dynamics",
         "knowledge": "kdlens.questions.knowledge.question:Knowledge",
         "reliance": "kdlens.questions.reliance.question:Reliance",

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypeVar
 from torch import Tensor, nn
 
 from kdlens.answer import Answer
+from kdlens.data.concepts.annotated import ConceptData
 from kdlens.models.history import Checkpoint, History
 
 T = TypeVar("T")
@@ -92,6 +93,22 @@ class Context(Protocol):
 
     def display(self, images: Tensor) -> Tensor:
         """Network inputs `(n, C, H, W)` back to pictures, `(n, H, W, 3)` uint8."""
+        ...
+
+    def annotated(self) -> ConceptData | None:
+        """The study's images in [0, 1] with concept labels, in data order; `None` where kdlens knows none of them.
+
+        Raises:
+            DataError: the dataset's folder lacks the annotations.
+        """
+        ...
+
+    def scaled(self, images: Tensor) -> Tensor:
+        """Images `(n, c, h, w)` in [0, 1], from elsewhere, as the networks take the study's: their size and scale.
+
+        Raises:
+            DataError: how the study's images were normalised is not known.
+        """
         ...
 
     def draw(self, count: int, purpose: str) -> Tensor:

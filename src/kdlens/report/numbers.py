@@ -6,7 +6,19 @@ from kdlens.answer import Row
 
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-_DIGITS = {"%": 1, "points": 1, "images": 0, "seeds": 0, "px": 0, "ms": 1, "cells": 1, "epochs": 1, "checkpoints": 1}
+_DIGITS = {
+    "%": 1,
+    "points": 1,
+    "images": 0,
+    "seeds": 0,
+    "px": 0,
+    "ms": 1,
+    "cells": 1,
+    "units": 1,
+    "concepts": 1,
+    "epochs": 1,
+    "checkpoints": 1,
+}
 _SIGNED = ("_gain", "_change", "_difference", "_reliance")
 
 

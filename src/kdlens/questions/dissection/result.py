@@ -135,10 +135,7 @@ class Dissection:
     @cached_property
     def held_out(self) -> Float[Tensor, " units"]:
         """IoU of every unit on one half of the images with the label that is best on the other half, mean of both."""
-        halves = [self.tally.part(torch.arange(start, self.tally.groups, 2)) for start in (0, 1)]
-        first, second = (self._iou(half, self.plan.category_rule) for half in halves)
-        units = torch.arange(self.units)
-        return (second[units, self._best(first).label] + first[units, self._best(second).label]) / 2
+        return self._held_out(left=-1)
 
     @cached_property
     def p(self) -> Float[Tensor, " units"]:
@@ -162,13 +159,10 @@ class Dissection:
             self.units,
             self.images,
             found,
-            jackknife(found.total, [float((left >= threshold).sum()) for left in self._left_out], self.images),
+            jackknife(found.total, [float((left.iou >= threshold).sum()) for left in self.left_out], self.images),
             float((self.held_out >= threshold).sum()),
             tuple((self._null >= threshold).sum(1).tolist()),
-            tuple(
-                int((self._best(self._iou(t.total(), self.plan.category_rule)).iou >= threshold).sum())
-                for t in self.rotated
-            ),
+            tuple(int((one.iou >= threshold).sum()) for one in self.turned),
         )
 
     def sweep(self, thresholds: Sequence[float] = (0.03, 0.04, 0.05, 0.06, 0.08, 0.1)) -> list[Counts]:
@@ -219,19 +213,42 @@ class Dissection:
         )
 
     @cached_property
-    def _left_out(self) -> list[Float[Tensor, " units"]]:
-        """Best IoU of every unit without each group of images in turn."""
+    def left_out(self) -> list[Best]:
+        """The best label of every unit without each group of images in turn."""
         every = torch.arange(self.tally.groups)
         parts = (self.tally.part(every[every != left]) for left in range(self.tally.groups))
-        return [self._best(self._iou(part, self.plan.category_rule)).iou for part in parts]
+        return [self._best(self._iou(part, self.plan.category_rule)) for part in parts]
+
+    @cached_property
+    def held_out_left_out(self) -> list[Float[Tensor, " units"]]:
+        """`held_out` without each group of images in turn; empty where a half would be without images."""
+        return [self._held_out(left) for left in range(self.tally.groups)] if self.tally.groups > 3 else []
+
+    @cached_property
+    def deals(self) -> list[Best]:
+        """The best label of every unit under every deal of the masks."""
+        parts = (self.dealt.part(torch.tensor([deal])) for deal in range(self.dealt.groups))
+        return [self._best(self._iou(part, self.plan.category_rule)) for part in parts]
+
+    @cached_property
+    def turned(self) -> list[Best]:
+        """The best label of every unit of every rotation."""
+        return [self._best(self._iou(one.total(), self.plan.category_rule)) for one in self.rotated]
 
     @cached_property
     def _null(self) -> Float[Tensor, "deals units"]:
         """Best IoU of every unit under every deal."""
-        if not self.dealt.groups:
+        if not self.deals:
             return torch.zeros(0, self.units, dtype=torch.float64)
-        deals = (self.dealt.part(torch.tensor([deal])) for deal in range(self.dealt.groups))
-        return torch.stack([self._best(self._iou(deal, self.plan.category_rule)).iou for deal in deals])
+        return torch.stack([deal.iou for deal in self.deals])
+
+    def _held_out(self, left: int) -> Float[Tensor, " units"]:
+        """IoU with the label chosen on the other half, without the group `left`."""
+        every = torch.arange(self.tally.groups)
+        halves = [self.tally.part(half[half != left]) for half in (every[0::2], every[1::2])]
+        first, second = (self._iou(half, self.plan.category_rule) for half in halves)
+        units = torch.arange(self.units)
+        return (second[units, self._best(first).label] + first[units, self._best(second).label]) / 2
 
     def _best(self, iou: Tensor) -> Best:
         return best_labels(iou, self.vocabulary, self.allowed)
