@@ -107,10 +107,24 @@ def bands(student: Trained) -> dict[str, float]:
     return numbers
 
 
+def detectors(student: Trained) -> dict[str, float]:
+    """Concept detectors of the last stage, in per cent of its units; chance is under masks dealt to other images."""
+    layer = kdlens.auto_layers(student.scenes, raw("scenes", "test", student.scale)[0].image[None])[-1]
+    concepts = kdlens.load_concepts("fashion-scenes", count=2 * student.scale.judged)
+    counts = kdlens.dissect(student.scenes, concepts, layers=[layer])[layer].counts()
+    percent = 100 / counts.units
+    return {
+        "detectors": percent * counts.total,
+        "detectors held out": percent * counts.held_out,
+        "detectors (chance)": percent * counts.chance.value,
+    }
+
+
 MEASURES: dict[str, Callable[[Trained], dict[str, float]]] = {
     "accuracy": accuracies,
     "gradient alignment": alignment,
     "five-band": bands,
+    "detectors": detectors,
 }
 """What is told of every student. Figures are kept by these names, so that a new measure is all that is computed."""
 

@@ -46,10 +46,10 @@ class Block:
             same = torch.tensor([other == size for other in sizes])
             images = torch.tensor(indices)[same]
             for pairs in _active(maps[same.to(maps.device)], images, thresholds.to(maps.device), size):
-                for place, index in enumerate(images.tolist()):
-                    self._see_own(pairs, place, index, tally)
-                    if dealt.groups:
-                        self._see_dealt(pairs, index, dealt)
+                for place in pairs.places.unique().tolist():
+                    self._see_own(pairs, place, int(images[place]), tally)
+                for index in images.tolist() if dealt.groups else ():
+                    self._see_dealt(pairs, index, dealt)
 
     def _see_own(self, pairs: "_Pairs", place: int, index: int, tally: Tally) -> None:
         """Count an image's units under its own labels."""
