@@ -133,7 +133,7 @@ def _style(sections: Sequence[Section]) -> Markup:
     most = max((len(block.students) for block in blocks if isinstance(block, Picker)), default=0)
     pictures = [block.style for block in blocks if isinstance(block, Gallery | Cells)]
     colours = _asset("colours.css").replace("/* dark */", _asset("dark.css"))
-    sheets = [colours, *(_asset(f"{name}.css") for name in ("report", "charts", "gallery", "cells"))]
+    sheets = [colours, *(_asset(f"{name}.css") for name in ("report", "charts", "gallery", "cells", "units"))]
     return Markup("").join([*sheets, *(_PICKED.format(place) for place in range(most)), *pictures])
 
 

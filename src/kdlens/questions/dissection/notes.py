@@ -42,15 +42,15 @@ def notes(options: dict[str, Any], concepts: ConceptData, one: Dissection | None
         ),
         how_to_read=(
             "More detectors: more units that follow something a person has a word for. Read a count beside its chance, "
-            "a gain by its interval, and both over several thresholds, since .04 is a convention. Unique "
-            "detectors are different labels. With several seeds a concept is gained if the student detects it in every seed and "
-            "the baseline in none."
+            "a gain by its interval, and both over several thresholds, since .04 is a convention. Unique detectors are "
+            "different labels. With several seeds a concept is gained if the student detects it in every seed and the "
+            "baseline in none."
         ),
         limits=(
             "Only concepts that are annotated can be found, and a unit may follow something else that goes with a "
             "label. Counts depend on the annotated images, the number of units, the category rule and the scale of the "
-            "images: compare within this table. Large labels win in layers of few places, rare ones by chance. A detector need "
-            "not matter for what the network answers."
+            "images: compare within this table. Large labels win in layers of few places, rare ones by chance. A "
+            "detector need not matter for what the network answers."
         ),
         sources=(
             "Bau, Zhou, Khosla, Oliva and Torralba, Network dissection, CVPR 2017, section 3.1",

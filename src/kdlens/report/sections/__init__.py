@@ -26,12 +26,13 @@ SECTIONS: Registry[Renderer] = Registry(
         "reliance": "kdlens.report.sections.reliance:reliance_blocks",
         "knowledge": "kdlens.report.sections.knowledge:knowledge_blocks",
         "dynamics": "kdlens.report.sections.dynamics:dynamics_blocks",
+        "dissection": "kdlens.report.sections.dissection:dissection_blocks",
         "class_similarity": "kdlens.report.sections.class_similarity:class_similarity_blocks",
     },
     group="kdlens.sections",
 )
 
-ORDER = ("unicam", "relevance", "accuracy", "reliance", "knowledge", "dynamics", "class_similarity")
+ORDER = ("unicam", "relevance", "accuracy", "reliance", "knowledge", "dynamics", "dissection", "class_similarity")
 """Sections that come first, in this order; others follow in the order they were asked."""
 
 
