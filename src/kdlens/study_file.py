@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from kdlens.checks import Diagnosis
-from kdlens.config import ModelSection, StudyConfig, load_yaml
+from kdlens.config import ModelSection, Question, StudyConfig, load_yaml
 from kdlens.data import load_dataset
 from kdlens.data.images import Images
 from kdlens.data.sampling import balanced_indices
@@ -51,7 +51,7 @@ def study_from_file(
     return Study(
         load_networks(config, path.parent, classes=len(images.classes), allow_code=allow_code),
         images,
-        questions=config.questions,
+        questions=[_rooted(question, path.parent) for question in config.questions],
         layers=config.layers,
         seed=config.seed,
         batch_size=config.batch_size,
@@ -134,6 +134,16 @@ def _anchored(arch: str, base: Path) -> str:
     """Make the path of a `file.py:function` architecture relative to the study file."""
     file, colon, function = arch.rpartition(":")
     return f"{base / file}{colon}{function}" if file.endswith(".py") else arch
+
+
+def _rooted(question: Question, base: Path) -> Question:
+    """Make the folder a question reads from relative to the study file."""
+    if isinstance(question, str):
+        return question
+    return {
+        name: {**options, "root": str(base / options["root"])} if isinstance(options.get("root"), str) else options
+        for name, options in question.items()
+    }
 
 
 def _resolved(config: StudyConfig) -> str:

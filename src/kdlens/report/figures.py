@@ -76,6 +76,12 @@ def _relevance(answer: Answer, setting: Setting) -> "Figure | None":
     return figure
 
 
+def _dissection(answer: Answer, setting: Setting) -> "Figure | None":
+    """Detectors as shares of the units, and gains, at every layer."""
+    found = [(metric, measured(answer, metric)[:_MOST_LINES]) for metric in ("detectors_gain", "detectors_share")]
+    return _strips([(metric_name(metric), numbers) for metric, numbers in found if numbers], setting)
+
+
 def _class_similarity(answer: Answer, setting: Setting) -> "Figure | None":
     """The similarity matrices side by side, on one scale, like classes beside each other."""
     every = {name.removeprefix("similarity."): a for name, a in answer.arrays.items() if name.startswith("similarity.")}
@@ -199,6 +205,7 @@ Drawer = Callable[[Answer, Setting], "Figure | None"]
 _DRAWERS: dict[str, Drawer] = {
     "accuracy": _accuracy,
     "class_similarity": _class_similarity,
+    "dissection": _dissection,
     "unicam": _unicam,
     "relevance": _relevance,
     "reliance": _reliance,

@@ -12,11 +12,9 @@ Direction = Literal["more", "fewer", "unclear"]
 Tone = Literal["good", "bad", "neutral"]
 _TONE: dict[Direction, Tone] = {"more": "good", "fewer": "bad", "unclear": "neutral"}
 _CLAIM: dict[Direction, str] = {
-    "more": "The paper's claim, more detectors in distilled students than in those trained on labels alone, shows here",
-    "fewer": "The paper claims that distilled students have more detectors than those trained on labels alone; "
-    "here it is the other way round",
-    "unclear": "The paper claims that distilled students have more detectors than those trained on labels alone; "
-    "these networks neither show nor refute it",
+    "more": "That distilled students have more of them, as Han et al. report, shows here",
+    "fewer": "Han et al. report that distilled students have more of them; here it is the other way round",
+    "unclear": "Han et al. report that distilled students have more of them; this neither shows nor is refuted here",
 }
 _NAMED = 6
 
@@ -103,26 +101,24 @@ def _concepts(answer: Answer, student: str, layer: str) -> None:
         if not named:
             continue
         named.sort(key=lambda row: -abs(row.value))
-        if story == "mixed":
-            texts.append(f"{len(named)} in some seeds only")
-        else:
-            said = listed([_concept(answer, row, story) for row in named[:_NAMED]])
-            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-            texts.append(f"{story} {len(named)}: {said}{more}")
+        said = [_concept(answer, row, story) for row in named[:_NAMED]]
+        said += [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+        texts.append(f"{'in some seeds only' if story == 'mixed' else story}, {len(named)}: {listed(said)}")
         rows += [answer.rows.index(row) for row in named[:_NAMED]]
     counts = [_find(answer, f"concepts_{story}", student, layer)[0] for story in STORIES[:3]]
     if texts:
-        text = f"Concepts that units of {student} detect at {layer}, against {answer.rows[counts[0]].compared_with}: "
+        baseline = answer.rows[counts[0]].compared_with
+        text = f"Concepts that units of {student} detect at {layer}, against those of {baseline}: "
         answer.say(f"{text}{'; '.join(texts)}.", rows=[*counts, *rows])
 
 
 def _concept(answer: Answer, row: Row, story: str) -> str:
-    """A concept and its units; of kept ones before and after."""
+    """A concept and its units; where both networks may have some, the baseline's and the student's."""
     mine = answer.value("concept_units", model=row.model, layer=row.layer, class_name=row.class_name)
     its = mine - row.value
-    if story == "kept":
-        return f"{row.class_name}, units {_units(its)} to {_units(mine)}"
-    return f"{row.class_name}, {counted(round(mine if story == 'gained' else its, 1), 'unit')}"
+    if story in ("gained", "lost"):
+        return f"{row.class_name} by {counted(round(mine if story == 'gained' else its, 1), 'unit')}"
+    return f"{row.class_name} by {_units(its)}, now {_units(mine)}"
 
 
 def _held_out(answer: Answer, student: str, layer: str) -> None:

@@ -8,7 +8,6 @@ from kdlens.report.axis import Axis
 from kdlens.report.bars import bar_chart
 from kdlens.report.blocks import Block, Cell, Chart, Grid, Picker, Table
 from kdlens.report.layers import Line, layer_chart, lines_of
-from kdlens.report.names import metric_name
 from kdlens.report.numbers import MISSING, known, number, short_name
 from kdlens.report.rows import Measured, measured, only
 from kdlens.report.sections.generic import generic_blocks
@@ -17,16 +16,19 @@ from kdlens.report.setting import Setting
 from kdlens.report.strips import axis_of, strip
 from kdlens.report.units import units_of
 
-_GAINS = ("detectors_gain", "detectors_also_gain", "detectors_held_out_gain", "unique_detectors_gain")
+_GAINS = {
+    "detectors_gain": "IoU from {threshold}",
+    "detectors_also_gain": "IoU from {also}",
+    "detectors_held_out_gain": "held out",
+    "detectors_other_rule_gain": "other category rule",
+    "unique_detectors_gain": "different concepts",
+}
 _STORIES = {"gained": "gained", "kept": "kept", "lost": "lost", "mixed": "in some seeds only"}
+_LEVELS = {"threshold": 0.04, "also": 0.05}
 _ROWS = 30
-_BY_CATEGORY = (
-    "Units whose best concept is of the category, at the last layer. Bars: mean and 95 % interval; dots: seeds."
-)
+_BY_CATEGORY = "Units whose best concept is of the category, at the last layer. Dots: seeds."
 _BY_LAYER = "Share of the units that are detectors, by layer, first to last."
-_BY_THRESHOLD = (
-    "Units, by the IoU from which one counts, at the last layer. {threshold} is the convention used elsewhere."
-)
+_BY_THRESHOLD = "Units, by the IoU from which one counts, at the last layer; elsewhere {threshold}."
 _UNITS = (
     "First seed. For every concept the unit that detects it best, beside the images that move it most; bright is where "
     "the unit is active."
@@ -45,10 +47,8 @@ def dissection_blocks(answer: Answer, setting: Setting) -> Sequence[Block]:
                  place=place)
         for place, student in enumerate(students)
     ]  # fmt: skip
-    gains = [_gain(answer, setting, metric) for metric in _GAINS]
     shown: list[Block | None] = [
         _picker(f"{anchor}-counts", students, counts),
-        _grid(gains),
         _picker(f"{anchor}-units", students, strips),
         _picker(f"{anchor}-concepts", students, tables),
     ]
@@ -60,11 +60,6 @@ def _picker(name: str, students: Sequence[str], blocks: Sequence[Block | None]) 
     return Picker(name=name, students=tuple(students), blocks=shown, everyone=False) if shown else None
 
 
-def _grid(blocks: Sequence[Block | None]) -> Grid | None:
-    shown = tuple(block for block in blocks if block is not None)
-    return Grid(blocks=shown, least="wide") if shown else None
-
-
 def _titled(title: str, student: str, students: Sequence[str]) -> str:
     return f"{title}: {student}" if len(students) > 1 else title
 
@@ -73,10 +68,11 @@ def _counts(answer: Answer, setting: Setting, student: str, place: int) -> Grid 
     """By category, by layer and by threshold; axes are those of all students."""
     names = beside(answer, setting, student)
     threshold = answer.notes.options.get("threshold", 0.04)
-    charts = [
+    charts: list[Block | None] = [
         _by_category(answer, names),
         _by_layer(answer, names),
         _by_threshold(answer, names, f"{threshold:g}"),
+        _gains(answer, setting, student),
     ]
     shown = tuple(chart for chart in charts if chart is not None)
     several = len(setting.students(answer)) > 1
@@ -118,16 +114,19 @@ def _placed(m: Measured) -> Measured:
 
 def _last(found: Sequence[Measured]) -> list[Measured]:
     """Those of the last layer."""
-    return [m for m in found if m.row.layer == found[-1].row.layer]
+    return [m for m in found if m.row.layer == found[-1].row.layer] if found else []
 
 
-def _gain(answer: Answer, setting: Setting, metric: str) -> Block | None:
-    """The gain of every student at its last layer."""
-    found = measured(answer, metric)
-    last = [m for name in setting.students(answer) for m in _last(only(found, model=name))]
-    layers = dict.fromkeys(m.row.layer for m in last)
-    note = f"Student minus baseline, at {', '.join(layers)}."
-    return strip(last, title=metric_name(metric), note=note, colour=setting.colour)
+def _gains(answer: Answer, setting: Setting, student: str) -> Block | None:
+    """What a student has beyond its baseline at its last layer, however it is counted."""
+    options = answer.notes.options
+    said = {name: f"{options.get(name, default):g}".removeprefix("0") for name, default in _LEVELS.items()}
+    found = [m for metric in _GAINS for m in _last(only(measured(answer, metric), model=student))]
+    if not found:
+        return None
+    note = f"{student} minus {found[0].row.compared_with}, at {found[0].row.layer}."
+    label = lambda m: _GAINS[m.row.metric].format(**said)  # noqa: E731
+    return strip(found, title="Gain in detectors", note=note, colour=setting.colour, label=label, head="Counted")
 
 
 def _concepts(answer: Answer, student: str, place: int, students: int) -> Grid | None:
