@@ -31,6 +31,9 @@ SCATTER = 0.1
 """Standard deviation allowed to the error of what single cells spend, beyond the noise of the draws. The published
 descent turns a tenth to a fifth of it into error of the entropy; seeds of the loop differ by 0.004 to 0.012 nats."""
 
+TOO_MUCH = 2
+"""Times `SCATTER` that is refused however uncertain it is: few images leave much uncertain."""
+
 GROUPS, FEWEST = 5, 8
 """Groups of cells, by what the fast backend says they spend, and cells a group has at least."""
 
@@ -148,7 +151,7 @@ def _problem(energy: float, loss: float, groups: Tensor, errors: Tensor, varianc
             f"cells of group {worst + 1} of {len(groups)} (least to most) spend {groups[worst]:.2f} times what "
             f"derivatives say, relative to all (allowed: {_around(TOLERANCE)})"
         )
-    if variance - 2 * uncertain > SCATTER**2:
+    if variance - 2 * uncertain > SCATTER**2 or variance > (TOO_MUCH * SCATTER) ** 2:
         return (
             f"what single cells spend scatters by {variance**0.5:.2f} around what derivatives say (allowed: {SCATTER})"
         )
