@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -179,8 +179,6 @@ class Dissection:
 
     def under(self, category_rule: CategoryRule) -> "Dissection":
         """The same sums under another category rule."""
-        from dataclasses import replace
-
         return replace(self, plan=replace(self.plan, category_rule=category_rule))
 
     def to_frame(self) -> "pd.DataFrame":
