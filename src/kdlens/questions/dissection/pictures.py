@@ -67,7 +67,14 @@ def add_pictures(
     answer.arrays |= {
         "unit.row": np.array(rows),
         "unit.images": places.numpy(),
-        "unit.image": _small(images, "area").mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy(),
+        "unit.image": _small(images, "area")
+        .clamp(0, 1)
+        .mul(255)
+        .round()
+        .byte()
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .numpy(),
         "unit.active": _active(context, [one for one, _ in shown], found, images, places, scale).numpy(),
     }
 
