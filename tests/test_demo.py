@@ -27,8 +27,8 @@ def study(folder):
 
 def test_the_questions_of_the_story_are_asked_once(study):
     asked = [question.name for question in study.questions]
-    assert asked == ["accuracy", "reliance", "unicam", "relevance", "knowledge", "dynamics"]
-    assert set(asked) <= set(QUESTIONS.names())
+    assert asked[:4] == ["accuracy", "reliance", "unicam", "relevance"]
+    assert sorted(asked) == sorted(QUESTIONS.names())
 
 
 def test_what_the_students_keep_can_be_measured_the_fast_way(study):

@@ -52,7 +52,7 @@ def demo(
     quiet: Quiet = False,
     seed: Annotated[int, typer.Option(help="Seed of images, training and draws.")] = 0,
 ) -> None:
-    """Train a teacher, a baseline and students on fashion scenes and explain them: a few minutes, offline."""
+    """Train a teacher, a baseline and students on fashion scenes and explain them: five to seven minutes, offline."""
     from kdlens.demo import run_demo
 
     with _console(quiet) as say:

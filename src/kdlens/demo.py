@@ -88,6 +88,8 @@ questions:
   - relevance
   - knowledge: {{images: 24, gallery: 8}}
   - dynamics: {{images: 24, gallery: 4}}
+  - class_similarity
+  - dissection: {{images: 400, rotations: 1, gallery: 8}}
 """
 
 
