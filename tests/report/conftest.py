@@ -413,6 +413,57 @@ def class_similarity(students, *, seeds=1, classes=CLASSES):
     return answer
 
 
+def dissection(students, *, seeds=1, layers=("layer1", "layer2"), size=16):
+    """Counts of detectors at two thresholds, concepts gained, kept and lost, and three units with pictures."""
+    rng, last = np.random.default_rng(9), layers[-1]
+    options = {"threshold": 0.04, "also": 0.05}
+    answer = Answer("dissection", Notes("Which concepts do its units detect?", options=options))
+    for at, name in enumerate(("teacher", "baseline", *students)):
+        copies = 1 if name == "teacher" else seeds
+        for place, layer in enumerate(layers):
+            base = {
+                "model": name,
+                "layer": layer,
+                "n": 500,
+                "value": 4.0 + at + 2 * place,
+                "half": 2.0,
+                "unit": "units",
+            }
+            per_seed(answer, {**base, "metric": "detectors", "chance": 1.5, "p": 0.2}, copies, 0.5, rng)
+            per_seed(answer, {**base, "metric": "detectors_share", "chance": 2.0, "unit": "%"}, copies, 0.5, rng)
+            for category in ("object", "color"):
+                row = {**base, "metric": "detectors_in_category", "class_name": category, "chance": 1.0}
+                per_seed(answer, row, copies, 0.5, rng)
+            for threshold in ("0.03", "0.04", "0.1"):
+                row = {"class_name": f"IoU {threshold}", "low": 0.0, "high": 9.0, "chance": 0.5, "unit": "units"}
+                answer.add(Row("detectors_sweep", 0.1 / float(threshold), model=name, layer=layer, n=500, **row))
+    for name in students:
+        pair = {"model": name, "compared_with": "baseline", "layer": last, "unit": "units"}
+        for metric in ("detectors_gain", "detectors_also_gain", "detectors_held_out_gain", "unique_detectors_gain"):
+            i = per_seed(answer, {"metric": metric, "value": 1.0, "half": 2.0, "n": 500, **pair}, seeds, 0.5, rng)
+        text = f"No clear difference in concept detectors between {name} and baseline at {last}."
+        answer.say(text, rows=[i], kind="verdict")
+        told = (("gained", "red (color)", 2.0), ("kept", "cat (object)", 4.0), ("lost", "dog (object)", 0.0))
+        for (story, concept, units), change in zip(told, (2.0, 1.0, -1.0), strict=True):
+            answer.add(Row(f"concept_{story}_change", change, class_name=concept, **pair))
+            answer.add(Row("concept_units", units, model=name, layer=last, class_name=concept, unit="units"))
+    shown = (("gained", 0.213, students[0], "unit 12: red (color)"), ("kept", 0.1, students[0], "unit 3: cat (object)"),
+             ("lost", 0.06, "baseline", "unit 7: dog (object)"))  # fmt: skip
+    rows = [
+        answer.add(
+            Row(f"unit_{story}", iou, model, "" if model != "baseline" else students[0], 0, last, unit, unit="IoU")
+        )
+        for story, iou, model, unit in shown
+    ]
+    answer.arrays = {
+        "unit.row": np.array(rows),
+        "unit.image": rng.integers(60, 255, (4, size, size, 3), dtype=np.uint8),
+        "unit.images": np.array([[0, 1], [2, 3], [1, -1]]),
+        "unit.active": np.tile((np.arange(size) < size // 2).astype(np.uint8), (3, 2, size, 1)),
+    }
+    return answer
+
+
 def meta(students, *, seeds=1, classes=CLASSES, layers=LAYERS, size=32, **changes):
     """What surrounds the answers."""
     cards = [ModelCard("teacher", "teacher", 0, "zoo:resnet56", 853018, layers, "teacher.safetensors", "9f2c41aa07d3")]
@@ -452,6 +503,7 @@ def build_report(
         reliance(students, seeds=seeds),
         knowledge(students, seeds=seeds, size=size),
         dynamics(students, seeds=seeds, size=size),
+        dissection(students, seeds=seeds),
         class_similarity(students, seeds=seeds, classes=classes),
     ]
     told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)

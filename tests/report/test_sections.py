@@ -75,6 +75,7 @@ def test_order_of_sections(one_student):
         "reliance",
         "knowledge",
         "dynamics",
+        "dissection",
         "class_similarity",
         "zebra",
         "aardvark",

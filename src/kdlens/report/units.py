@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from kdlens.answer import Answer, Row
 from kdlens.report.blocks import Block
 from kdlens.report.images import Picture, is_small, picture_uri
+from kdlens.report.numbers import MISSING, known
 from kdlens.report.setting import Setting
 
 STORIES = {
@@ -110,6 +111,6 @@ def _unit(i: int, row: Row, arrays: Mapping[str, np.ndarray], setting: Setting) 
         for place, active in zip(arrays["unit.images"][i].tolist(), arrays["unit.active"][i], strict=True)
         if place >= 0
     ]
-    iou = f"IoU {row.value:.2f}".replace("0.", ".")
+    iou = f"IoU {row.value:.2f}".replace("0.", ".") if known(row.value) else f"IoU {MISSING}"
     alt = f"Images that move {row.class_name} of {row.model} most, dark where it is not active"
     return Unit(row.class_name, iou, tuple(pictures), alt)

@@ -117,8 +117,8 @@ def _concept(answer: Answer, row: Row, story: str) -> str:
     mine = answer.value("concept_units", model=row.model, layer=row.layer, class_name=row.class_name)
     its = mine - row.value
     if story in ("gained", "lost"):
-        return f"{row.class_name} by {counted(round(mine if story == 'gained' else its, 1), 'unit')}"
-    return f"{row.class_name} by {_units(its)}, now {_units(mine)}"
+        return f"{row.class_name} with {counted(round(mine if story == 'gained' else its, 1), 'unit')}"
+    return f"{row.class_name} from {_units(its)} to {_units(mine)} units"
 
 
 def _held_out(answer: Answer, student: str, layer: str) -> None:
