@@ -447,6 +447,7 @@ def dissection(students, *, seeds=1, layers=("layer1", "layer2"), size=16):
         for (story, concept, units), change in zip(told, (2.0, 1.0, -1.0), strict=True):
             answer.add(Row(f"concept_{story}_change", change, class_name=concept, **pair))
             answer.add(Row("concept_units", units, model=name, layer=last, class_name=concept, unit="units"))
+        answer.say(f"Concepts that units of {name} detect at {last}: gained, 1: red (color) with 2 units.", rows=[i])
     shown = (("gained", 0.213, students[0], "unit 12: red (color)"), ("kept", 0.1, students[0], "unit 3: cat (object)"),
              ("lost", 0.06, "baseline", "unit 7: dog (object)"))  # fmt: skip
     rows = [
