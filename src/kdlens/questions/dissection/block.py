@@ -33,9 +33,8 @@ class Block:
     def see_labels(self, sums: LabelSums, dealt: LabelSums) -> None:
         """Count the labels of all images, and of those that are dealt."""
         for index, image in self.labels.items():
-            sums.see(self.groups[index], image)
-            for deal in range(len(self.givers[index])):
-                dealt.see(deal, image)
+            sums.see(slice(self.groups[index], self.groups[index] + 1), image)
+            dealt.see(slice(len(self.givers[index])), image)
 
     def see_units(
         self, indices: Sequence[int], maps: Float[Tensor, "n units h w"], thresholds: Tensor, tally: Tally, dealt: Tally

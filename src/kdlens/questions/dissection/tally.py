@@ -36,11 +36,11 @@ class LabelSums:
         self.truth = torch.zeros(self.groups, len(self.vocabulary.names), dtype=torch.int64)
         self.images = torch.zeros_like(self.truth)
 
-    def see(self, group: int, image: Labelled) -> None:
-        """Count an image's labels."""
-        self.truth[group, image.numbers] += image.counts
-        self.truth[group, image.whole] += image.size[0] * image.size[1]
-        self.images[group, torch.cat([image.numbers, image.whole]).unique()] += 1
+    def see(self, groups: slice, image: Labelled) -> None:
+        """Count an image's labels, in some of the groups."""
+        self.truth[groups, image.numbers] += image.counts
+        self.truth[groups, image.whole] += image.size[0] * image.size[1]
+        self.images[groups, torch.cat([image.numbers, image.whole]).unique()] += 1
 
     def part(self, groups: Tensor) -> "LabelSums":
         """The sum over some of the groups."""
