@@ -30,7 +30,6 @@ class Unit:
     title: str
     detail: str
     pictures: tuple[str, ...]
-    alt: str
 
 
 @dataclass(frozen=True)
@@ -112,5 +111,4 @@ def _unit(i: int, row: Row, arrays: Mapping[str, np.ndarray], setting: Setting) 
         if place >= 0
     ]
     iou = f"IoU {row.value:.2f}".replace("0.", ".") if known(row.value) else f"IoU {MISSING}"
-    alt = f"Images that move {row.class_name} of {row.model} most, dark where it is not active"
-    return Unit(row.class_name, iou, tuple(pictures), alt)
+    return Unit(row.class_name, iou, tuple(pictures))
