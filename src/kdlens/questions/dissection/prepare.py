@@ -55,9 +55,8 @@ class Preparation:
             known = concepts.mean is not None and concepts.std is not None
             return cls((concepts.mean, concepts.std) if known else None, sides)  # type: ignore[arg-type]
         if preset not in _SCALES:
-            raise ConfigError(
-                f'preset must be "data", "none", {", ".join(map(repr, _SCALES))}, or (mean, std); got "{preset}"'
-            )
+            names = ", ".join(f'"{name}"' for name in ("data", "none", *_SCALES))
+            raise ConfigError(f'preset must be {names}, or (mean, std); got "{preset}"')
         return cls(_SCALES[preset], sides)
 
     def __call__(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c H W"]:
