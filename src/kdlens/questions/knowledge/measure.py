@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from kdlens.models.device import device_of
 from kdlens.questions.context import Context, Subject
-from kdlens.questions.discarding.discarding import TRIED, Backend, accept_linear, information_discarding
 from kdlens.questions.discarding.budget import FEWEST_PROBES
+from kdlens.questions.discarding.discarding import TRIED, Backend, accept_linear, information_discarding
 from kdlens.questions.discarding.recipe import Protocol
 from kdlens.questions.knowledge.points import Background
 from kdlens.questions.options import at_least, one_of
