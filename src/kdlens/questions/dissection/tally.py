@@ -69,7 +69,8 @@ class Tally:
 
     def __post_init__(self) -> None:
         vocabulary, shape = self.labels.vocabulary, (self.labels.groups, self.units)
-        self.both = torch.zeros(*shape, len(vocabulary.names), dtype=torch.int64)
+        # the largest of all; a unit is active at a small share of the places, so that 32 bits are enough
+        self.both = torch.zeros(*shape, len(vocabulary.names), dtype=torch.int32)
         sums = torch.zeros(2, *shape, len(vocabulary.categories), dtype=torch.int64)
         self.active = {"paper": sums[0], "netdissect-lite": sums[1]}
 
@@ -98,7 +99,7 @@ class Tally:
         touched = (hits @ image.categories > 0).logical_or_(image.by_whole).numpy()
         # views in NumPy, whose small sums take a fraction of the time
         rows, group, both, areas = units.numpy(), groups.numpy(), self.both.numpy(), area.numpy()[:, None]
-        both[group[:, None], rows[:, None], image.numbers.numpy()] += hits.long().numpy()
+        both[group[:, None], rows[:, None], image.numbers.numpy()] += hits.int().numpy()
         if len(image.whole):
             both[group[:, None], rows[:, None], image.whole.numpy()] += areas
         self.active["paper"].numpy()[group, rows] += areas * image.present.numpy()
