@@ -112,7 +112,7 @@ def test_a_device_that_is_not_there_is_named(net, images, device):
         ),
         ([{"unicam": {"features": 3}}], ConfigError, 'option "features"'),
         ([{"relevance": {"partial": "perhaps"}}], ConfigError, 'option "partial"'),
-        ([{"relevance": {"images": 2}}], ConfigError, "at least 4 images"),
+        ([{"relevance": {"images": 2}}], ConfigError, "images must be 4 or more"),
         ([{"accuracy": {"margin": [1]}}], ConfigError, 'option "margin"'),
     ],
 )

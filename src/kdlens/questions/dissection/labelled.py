@@ -57,14 +57,14 @@ class Labelled:
         sizes = torch.from_numpy(np.bincount(regions, minlength=len(labels)))
         numbers = np.unique(labels)
         numbers = numbers[numbers > 0]
-        carried = torch.from_numpy(_carried(labels, numbers))
+        carried = torch.from_numpy(_carried(labels, numbers)).float()
         of_pixels, of_whole = (_categories(n, vocabulary) for n in (torch.from_numpy(numbers).long(), whole))
         return cls(
             size=(pixels.shape[1], pixels.shape[2]),
             numbers=torch.from_numpy(numbers).long(),
             regions=torch.from_numpy(regions),
             carried=carried,
-            counts=(sizes.double() @ carried).long(),
+            counts=(sizes.double() @ carried.double()).long(),
             whole=whole,
             categories=of_pixels,
             by_whole=of_whole.any(0),
@@ -79,7 +79,7 @@ class Labelled:
         """Pixels of each map that lie above its threshold: all, and those of each of `numbers`; on the CPU."""
         regions = self._ordered(surface).to(above.places.device)
         of_region = above.count(regions, len(self.carried) + 1).cpu()[:, :-1]  # the last is outside
-        return of_region.sum(1), of_region.double() @ self.carried
+        return of_region.sum(1), of_region.float() @ self.carried  # exact below 2**24 pixels
 
     def _ordered(self, surface: Surface) -> Int[Tensor, " places"]:
         if surface not in self._orders:
@@ -130,4 +130,4 @@ def _check(found: Int[Tensor, "..."], largest: int) -> None:
 
 def _categories(labels: Tensor, vocabulary: Vocabulary) -> Float[Tensor, "labels categories"]:
     shifted = functional.one_hot(vocabulary.primary[labels] + 1, len(vocabulary.categories) + 1)
-    return shifted[:, 1:].double()  # the first column stands for labels of none of the categories
+    return shifted[:, 1:].float()  # the first column stands for labels of none of the categories
