@@ -66,13 +66,15 @@ class TopValues:
             self._broken |= nan.any(1)
             values = values.masked_fill(nan, -torch.inf)
         more = values > self._floor[:, None]
-        if int((self._counts + more.sum(1)).max()) > self._values.shape[1]:
+        fresh = more.sum(1)
+        if int((self._counts + fresh).max()) > self._values.shape[1]:
             self._compress(room)
             more = values > self._floor[:, None]
-        units, places = more.nonzero(as_tuple=True)
-        slots = self._counts[units] + more.cumsum(1)[units, places] - 1
-        self._values[units, slots] = values[units, places]
-        self._counts += more.sum(1)
+            fresh = more.sum(1)
+        units, places = more.nonzero(as_tuple=True)  # unit after unit
+        number = torch.arange(len(units), device=units.device) - (fresh.cumsum(0) - fresh)[units]
+        self._values[units, self._counts[units] + number] = values[units, places]
+        self._counts += fresh
 
     def thresholds(self) -> Float[Tensor, " units"]:
         """The threshold of every unit, float64; NaN for a unit that had a NaN."""
