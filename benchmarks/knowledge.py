@@ -24,7 +24,7 @@ from kdlens.questions.knowledge.masks import on_grid
 
 NETWORKS = {"resnet8": ("layer2", "layer3"), "vit_tiny_cifar": ("blocks.2", "blocks.5")}
 EPOCHS = 8
-PROBES = (16, 32, 64, 96, 128, 192, 256)
+PROBES = (16, 24, 32, 64, 96, 128, 192, 256)
 SEEDS = 3
 GRID = 16
 
