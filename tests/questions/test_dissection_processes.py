@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -37,18 +36,11 @@ SCRIPT = """
 """
 
 
-def free_port():
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_two_processes_answer_as_one(tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    two = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    two += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, launcher in (("one", []), ("two", two)):
         command = [sys.executable, *launcher, str(tmp_path / "script.py"), str(tmp_path / name)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

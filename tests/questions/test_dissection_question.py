@@ -273,7 +273,7 @@ def test_layers_without_places_are_left_out(make_context):
         ({"category_rule": "mine"}, 'category_rule must be "paper" or "netdissect-lite", not "mine"'),
         ({"threshold_rule": "mine"}, 'threshold_rule must be "exact" or "netdissect", not "mine"'),
         ({"level": 1.0}, "level is the share of places above a threshold"),
-        ({"shuffles": -1}, "shuffles must not be negative, got -1"),
+        ({"shuffles": -1}, "shuffles must be 0 or more, got -1"),
         ({"preset": "mine"}, 'got "mine"'),
         ({"root": "folder"}, "root is the folder of named annotated images"),
     ],

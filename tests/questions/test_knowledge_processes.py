@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -58,20 +57,13 @@ SCRIPT = """
 """
 
 
-def free_port():
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What each process found: of one, and of two."""
     place = tmp_path_factory.mktemp("runs")
     (place / "script.py").write_text(textwrap.dedent(SCRIPT))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    two = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    two += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, launcher in (("one", []), ("two", two)):
         command = [sys.executable, *launcher, str(place / "script.py"), str(place / name)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

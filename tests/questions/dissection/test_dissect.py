@@ -192,7 +192,7 @@ def test_units_that_are_constant_or_nan_detect_nothing_and_the_others_do(anythin
         ({"threshold_rule": "median"}, ConfigError, '"median"'),
         ({"category_rule": "lite"}, ConfigError, '"lite"'),
         ({"level": 0}, ConfigError, "between 0 and 1"),
-        ({"shuffles": -1}, ConfigError, "shuffles must not be negative"),
+        ({"shuffles": -1}, ConfigError, "shuffles must be 0 or more"),
         ({"groups": 1}, ConfigError, "groups must be 2 or more"),
         ({"preset": "imagenet"}, ConfigError, '"torchvision"'),
         ({"layers": ["5"]}, LayerNotFoundError, "5"),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdlens.errors import ConfigError
+from kdlens.errors import DataError
 from kdlens.questions.dissection.thresholds import TopValues
 
 
@@ -52,7 +52,15 @@ def test_a_constant_unit_is_never_above_its_threshold():
     assert of_stream(torch.full((9, 1, 4, 4), 2.5), 2).item() == 2.5
 
 
-@pytest.mark.parametrize(("options", "told"), [({"level": 0.0}, "between 0 and 1"), ({"rule": "median"}, '"median"')])
-def test_options_out_of_range(options, told):
-    with pytest.raises(ConfigError, match=told):
-        TopValues(10, **options)
+@pytest.mark.parametrize("rule", ["exact", "netdissect"])
+def test_places_that_never_come_do_not_count(rule):
+    """Images that cannot be read are known only when the stream has ended."""
+    maps = torch.randn(40, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    top = TopValues(60 * 25, level=0.02, rule=rule)
+    top.update(maps)
+    assert torch.equal(top.thresholds(), of_stream(maps, 7, level=0.02, rule=rule))
+
+
+def test_more_places_than_expected():
+    with pytest.raises(DataError, match="differ in size"):
+        TopValues(30).update(torch.zeros(1, 1, 6, 6))

@@ -94,9 +94,7 @@ def dissect(  # type: ignore[misc]  # the overloads leave the options to this on
     Source: Bau, Zhou, Khosla, Oliva and Torralba, "Network dissection", CVPR 2017, section 3.1; Han, Kim, Choi and
     Yoon, "On the impact of knowledge distillation for model interpretability", ICML 2023.
     """
-    plan = Plan(
-        *(threshold_rule, level, category_rule, min_images, shuffles, rotations, groups, examples, seed),
-    )
+    plan = Plan(threshold_rule, level, category_rule, min_images, shuffles, rotations, groups, examples, seed)
     data = concepts if isinstance(concepts, ConceptData) else as_concepts(concepts)
     networks = dict(model) if isinstance(model, Mapping) else {"model": model}
     if not networks:
@@ -107,7 +105,9 @@ def dissect(  # type: ignore[misc]  # the overloads leave the options to this on
         for name, network in networks.items()
     }
     found = dissect_readers(readers, data, plan, progress)
-    by_name = {name: {layer: found[key] for key in found if key[0] == name for layer in key[1:]} for name in networks}
+    by_name: dict[str, dict[str, Dissection]] = {name: {} for name in networks}
+    for (name, layer), one in found.items():
+        by_name[name][layer] = one
     return by_name if isinstance(model, Mapping) else by_name["model"]
 
 

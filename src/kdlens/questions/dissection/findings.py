@@ -44,8 +44,9 @@ def say_all(answer: Answer, context: Context, found: Found, threshold: float, al
     rule = next(iter(found.values())).plan.category_rule
     for name, layer in last.items():
         _concepts(answer, name, layer)
-        _held_out(answer, name, layer)
-        _also(answer, name, layer, also)
+        halves = "With the concept chosen on one half of the images and scored on the other"
+        _counted_otherwise(answer, name, layer, "detectors_held_out", halves)
+        _counted_otherwise(answer, name, layer, "detectors_also", f"From an IoU of {_iou(also)}")
         _rules(answer, name, layer, rule)
     for name, layer in last.items():
         _rotated(answer, name, layer)
@@ -121,27 +122,15 @@ def _concept(answer: Answer, row: Row, story: str) -> str:
     return f"{row.class_name} from {_units(its)} to {_units(mine)} units"
 
 
-def _held_out(answer: Answer, student: str, layer: str) -> None:
-    i, gain = _find(answer, "detectors_held_out_gain", student, layer)
-    j, mine = _find(answer, "detectors_held_out", student, layer)
-    k, other = _baseline(answer, "detectors_held_out", gain)
+def _counted_otherwise(answer: Answer, student: str, layer: str, metric: str, how: str) -> None:
+    """The detectors of both by another way of counting, which `how` tells."""
+    i, gain = _find(answer, f"{metric}_gain", student, layer)
+    j, mine = _find(answer, metric, student, layer)
+    k, other = _baseline(answer, metric, gain)
     digits = digits_that_add_up(mine.value, other.value, gain.value)
     text = (
-        f"With the concept chosen on one half of the images and scored on the other, {student} has "
-        f"{number(mine.value, digits)} detectors at {layer} and {gain.compared_with} {number(other.value, digits)} "
-        f"({_change(gain, digits)}): {_in_words(gain)}."
-    )
-    answer.say(text, rows=[i, j, k])
-
-
-def _also(answer: Answer, student: str, layer: str, also: float) -> None:
-    i, gain = _find(answer, "detectors_also_gain", student, layer)
-    j, mine = _find(answer, "detectors_also", student, layer)
-    k, other = _baseline(answer, "detectors_also", gain)
-    digits = digits_that_add_up(mine.value, other.value, gain.value)
-    text = (
-        f"From an IoU of {_iou(also)}, {student} has {number(mine.value, digits)} detectors at {layer} and "
-        f"{gain.compared_with} {number(other.value, digits)} ({_change(gain, digits)}): {_in_words(gain)}."
+        f"{how}, {student} has {number(mine.value, digits)} detectors at {layer} and {gain.compared_with} "
+        f"{number(other.value, digits)} ({_change(gain, digits)}): {_in_words(gain)}."
     )
     answer.say(text, rows=[i, j, k])
 

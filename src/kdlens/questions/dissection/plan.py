@@ -6,6 +6,7 @@ from typing import get_args
 from kdlens.errors import ConfigError
 from kdlens.questions.dissection.tally import CategoryRule
 from kdlens.questions.dissection.thresholds import LEVEL, Rule
+from kdlens.questions.options import at_least, one_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.threshold_rule not in get_args(Rule):
-            raise ConfigError(f'threshold_rule must be "exact" or "netdissect", not "{self.threshold_rule}"')
+        one_of(self, threshold_rule=get_args(Rule), category_rule=get_args(CategoryRule))
         if not 0 < self.level < 1:
             raise ConfigError(f"level is the share of places above a threshold, between 0 and 1; got {self.level}")
-        if self.category_rule not in get_args(CategoryRule):
-            raise ConfigError(f'category_rule must be "paper" or "netdissect-lite", not "{self.category_rule}"')
-        if self.groups < 2:
-            raise ConfigError(f"groups must be 2 or more, got {self.groups}")
-        for name in ("min_images", "shuffles", "rotations", "examples"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        at_least(self, groups=2, min_images=0, shuffles=0, rotations=0, examples=0)

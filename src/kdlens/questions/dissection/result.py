@@ -125,7 +125,7 @@ class Dissection:
     @cached_property
     def iou(self) -> Float[Tensor, "units labels"]:
         """IoU of every unit with every label, by the plan's category rule."""
-        return self._iou(self.tally.total(), self.plan.category_rule)
+        return self._iou(self.tally.total())
 
     @cached_property
     def best(self) -> Best:
@@ -215,7 +215,7 @@ class Dissection:
         """The best label of every unit without each group of images in turn."""
         every = torch.arange(self.tally.groups)
         parts = (self.tally.part(every[every != left]) for left in range(self.tally.groups))
-        return [self._best(self._iou(part, self.plan.category_rule)) for part in parts]
+        return [self._best(self._iou(part)) for part in parts]
 
     @cached_property
     def held_out_left_out(self) -> list[Float[Tensor, " units"]]:
@@ -226,12 +226,12 @@ class Dissection:
     def deals(self) -> list[Best]:
         """The best label of every unit under every deal of the masks."""
         parts = (self.dealt.part(torch.tensor([deal])) for deal in range(self.dealt.groups))
-        return [self._best(self._iou(part, self.plan.category_rule)) for part in parts]
+        return [self._best(self._iou(part)) for part in parts]
 
     @cached_property
     def turned(self) -> list[Best]:
         """The best label of every unit of every rotation."""
-        return [self._best(self._iou(one.total(), self.plan.category_rule)) for one in self.rotated]
+        return [self._best(self._iou(one.total())) for one in self.rotated]
 
     @cached_property
     def _null(self) -> Float[Tensor, "deals units"]:
@@ -244,16 +244,15 @@ class Dissection:
         """IoU with the label chosen on the other half, without the group `left`."""
         every = torch.arange(self.tally.groups)
         halves = [self.tally.part(half[half != left]) for half in (every[0::2], every[1::2])]
-        first, second = (self._iou(half, self.plan.category_rule) for half in halves)
+        first, second = (self._iou(half) for half in halves)
         units = torch.arange(self.units)
         return (second[units, self._best(first).label] + first[units, self._best(second).label]) / 2
 
     def _best(self, iou: Tensor) -> Best:
         return best_labels(iou, self.vocabulary, self.allowed)
 
-    @staticmethod
-    def _iou(tally: Tally, rule: CategoryRule) -> Tensor:
-        return tally.iou(rule)[0]
+    def _iou(self, tally: Tally) -> Tensor:
+        return tally.iou(self.plan.category_rule)[0]
 
 
 def jackknife(value: float, left_out: Sequence[float], images: int) -> Interval:

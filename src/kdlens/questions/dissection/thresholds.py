@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kdlens.errors import ConfigError
+from kdlens.errors import DataError
 
 Rule = Literal["exact", "netdissect"]
 
@@ -21,7 +21,7 @@ class TopValues:
     """The largest values of every unit, of a stream of activation maps whose length is known.
 
     Args:
-        places: values a unit will have seen at the end: images times rows times columns.
+        places: most values that a unit will have seen at the end: images times rows times columns.
         level: share of places above the threshold.
         rule: `"exact"`: the least threshold that at most `level` of the places exceed. `"netdissect"`: the quantile
             NetDissect-Lite aims at, 994/999 by Hazen's rule, whatever the level; its own figure scatters around that.
@@ -29,7 +29,7 @@ class TopValues:
     A unit with a value that is NaN has no threshold.
 
     Raises:
-        ConfigError: a level outside (0, 1) or an unknown rule.
+        DataError: (on seeing them) more values than `places`.
 
     Example:
         >>> top = TopValues(1000, rule="netdissect")
@@ -39,10 +39,6 @@ class TopValues:
     """
 
     def __init__(self, places: int, *, level: float = LEVEL, rule: Rule = "exact") -> None:
-        if not 0 < level < 1:
-            raise ConfigError(f"the level is a share of the places, between 0 and 1; got {level}")
-        if rule not in ("exact", "netdissect"):
-            raise ConfigError(f'threshold_rule must be "exact" or "netdissect", not "{rule}"')
         self.places, self.level, self.rule = places, level, rule
         share = 1 - _LITE if rule == "netdissect" else level
         self.kept = min(places, int(places * share) + 2)
@@ -56,6 +52,8 @@ class TopValues:
         """See some more images."""
         values = maps.detach().float().transpose(0, 1).flatten(1)
         self.seen += values.shape[1]
+        if self.seen > self.places:
+            raise DataError("images differ in size, so that some have more places than the first; give size=...")
         room = values.shape[1] + self.kept
         if self._values is None:
             self._start(values, room)
@@ -82,9 +80,9 @@ class TopValues:
         assert self._broken is not None  # noqa: S101
         top = self._values.topk(self.kept, dim=1).values.double()
         if self.rule == "exact":
-            found = top[:, min(int(self.places * self.level), self.kept - 1)]
+            found = top[:, min(int(self.seen * self.level), self.kept - 1)]
         else:
-            found = _hazen(top, self.places)
+            found = _hazen(top, self.seen)
         return found.masked_fill(self._broken, torch.nan).cpu()
 
     def _start(self, values: Tensor, room: int) -> None:
