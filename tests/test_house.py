@@ -31,6 +31,7 @@ FLOORS = {  # a part may import parts on lower floors, and its own
     "memory": 3,
     "models": 2,
     "data": 2,
+    "nn": 1,
     "processes": 1,
     "stats": 1,
     # the ground: what every part may use
@@ -130,7 +131,7 @@ def test_every_public_name_works_without_torchvision_and_timm():
 
 
 def test_public_names_are_few_documented_and_stay_callable():
-    assert len(kdlens.__all__) <= 25
+    assert len(kdlens.__all__) <= 30  # one verb a question, and what it takes to load, train and show
     for name in kdlens.__all__:
         assert getattr(kdlens, name).__doc__
     for part in ("questions.unicam", "training.api", "checks"):  # importing a part must not hide a verb of its name

@@ -10,6 +10,7 @@ from kdlens._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from kdlens import measures as measures
+    from kdlens import nn as nn
     from kdlens import stats as stats
     from kdlens.answer import Answer as Answer
     from kdlens.checks import doctor as doctor
@@ -55,6 +56,7 @@ _PUBLIC = {
     "load_model": "kdlens.models.load",
     "load_weights": "kdlens.models.weights",
     "measures": "",
+    "nn": "",
     "relevance": "kdlens.questions.relevance.relevance",
     "save_weights": "kdlens.models.weights",
     "stats": "",

@@ -33,7 +33,7 @@ _BUILTIN = {
 
 
 class Zoo(Registry[Builder]):
-    """A registry that also knows every valid member of the families `wrn_DEPTH_WIDTH`, `cnnWIDTH` and `smoothcnnWIDTH`.
+    """A registry that also knows families: `wrn_DEPTH_WIDTH`, `cnnWIDTH`, `smoothcnnWIDTH`, and `hme_BACKBONE`.
 
     Example:
         >>> network = ZOO["wrn_10_1"](num_classes=5)
@@ -55,7 +55,16 @@ def _family_member(name: str) -> Builder | None:
         return _wrn(int(match[1]), int(match[2]))
     if match := re.fullmatch(r"(smooth)?cnn(\d{1,3})", name):
         return _cnn(int(match[2]), smooth=match[1] is not None)
+    if name.startswith("hme_"):
+        return _hme(name.removeprefix("hme_"))
     return None
+
+
+def _hme(backbone: str) -> Builder | None:
+    from kdlens.models.zoo.hme import RESNETS, VGGS, hme
+
+    valid = backbone in RESNETS or backbone in VGGS or (backbone.startswith("wrn_") and backbone in ZOO)
+    return partial(hme, backbone) if valid else None
 
 
 def _wrn(depth: int, width: int) -> Builder | None:

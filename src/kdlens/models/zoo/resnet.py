@@ -47,9 +47,9 @@ class CifarResNet(nn.Module):
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(in_channels, widths[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
-        self.layer1 = _stage(widths[0], widths[1], blocks, 1)
-        self.layer2 = _stage(widths[1], widths[2], blocks, 2)
-        self.layer3 = _stage(widths[2], widths[3], blocks, 2)
+        self.layer1 = stage(widths[0], widths[1], blocks, 1)
+        self.layer2 = stage(widths[1], widths[2], blocks, 2)
+        self.layer3 = stage(widths[2], widths[3], blocks, 2)
         self.fc = nn.Linear(widths[3], num_classes)
         initialise(self)
 
@@ -60,7 +60,8 @@ class CifarResNet(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    """Blocks, of which the first halves the map at stride 2."""
     first = BasicBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(blocks - 1)))
 

@@ -23,7 +23,7 @@ class VGG(nn.Module):
     def __init__(self, convolutions: Sequence[int], num_classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()
         inputs = (in_channels, *_WIDTHS)
-        stages = [_stage(inputs[i], _WIDTHS[i], convolutions[i], pool=i in (1, 2, 3)) for i in range(5)]
+        stages = [stage(inputs[i], _WIDTHS[i], convolutions[i], pool=i in (1, 2, 3)) for i in range(5)]
         self.layer1, self.layer2, self.layer3, self.layer4, self.layer5 = stages
         self.fc = nn.Linear(_WIDTHS[-1], num_classes)
         initialise(self)
@@ -35,7 +35,8 @@ class VGG(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _stage(inputs: int, outputs: int, convolutions: int, *, pool: bool) -> nn.Sequential:
+def stage(inputs: int, outputs: int, convolutions: int, *, pool: bool) -> nn.Sequential:
+    """Convolutions, after a 2x2 max pooling if wanted."""
     layers: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
     for i in range(convolutions):
         layers.extend(conv_bn(inputs if i == 0 else outputs, outputs))

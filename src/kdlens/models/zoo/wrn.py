@@ -35,9 +35,9 @@ class WideResNet(nn.Module):
             raise ValueError(f"the depth must be 6 n + 4 (10, 16, 22, 28, ...); got {depth}")
         blocks = (depth - 4) // 6
         self.conv1 = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
-        self.layer1 = _stage(16, 16 * width, blocks, 1)
-        self.layer2 = _stage(16 * width, 32 * width, blocks, 2)
-        self.layer3 = _stage(32 * width, 64 * width, blocks, 2)
+        self.layer1 = stage(16, 16 * width, blocks, 1)
+        self.layer2 = stage(16 * width, 32 * width, blocks, 2)
+        self.layer3 = stage(32 * width, 64 * width, blocks, 2)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.fc = nn.Linear(64 * width, num_classes)
         initialise(self)
@@ -49,7 +49,8 @@ class WideResNet(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    """Blocks, of which the first halves the map at stride 2."""
     first = PreActBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(PreActBlock(outputs, outputs) for _ in range(blocks - 1)))
 
