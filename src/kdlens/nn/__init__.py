@@ -8,6 +8,7 @@ from kdlens.nn.attended import attention_entropy, attention_modules, attention_p
 from kdlens.nn.binary import binary_cross_entropy, binary_kd_loss, binary_soft_targets, marginal_logits
 from kdlens.nn.heads import LinearHeads
 from kdlens.nn.hme import HME, HMEOutput
+from kdlens.nn.learn_to_branch import ltb_compat
 from kdlens.nn.task_attention import TaskAttention
 from kdlens.nn.vam import VAM, insert_vam
 from kdlens.nn.virtual import VAMConv2d, VAMLinear
@@ -27,6 +28,7 @@ __all__ = [
     "binary_kd_loss",
     "binary_soft_targets",
     "insert_vam",
+    "ltb_compat",
     "marginal_logits",
     "parameter_groups",
 ]

@@ -140,8 +140,8 @@ def insert_vam(
         >>> torch.equal(network(images), before)
         True
     """
-    if VAM(network).layers:
-        raise ModelError(f"the network has virtual attention already, in {VAM(network).layers[0]}; remove() it first")
+    if present := VAM(network).layers:
+        raise ModelError(f'the network has virtual attention already, in "{present[0]}"; remove() or fold() it first')
     temperature = _positive(temperature)
     names = _choose(network, where, heads=heads)
     _check_used_once(network, names)

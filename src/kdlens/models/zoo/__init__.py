@@ -25,6 +25,7 @@ _BUILTIN = {
         for name in ("wrn_16_1", "wrn_16_2", "wrn_28_2", "wrn_40_1", "wrn_40_2", "wrn_28_10")
     },
     **{f"vgg{depth}": f"{_HERE}.vgg:vgg{depth}" for depth in (8, 11, 13, 16, 19)},
+    "ltb": "kdlens.nn.learn_to_branch:ltb_compat",
     "mobilenetv2": f"{_HERE}.mobilenet:mobilenetv2",
     "shufflenetv1": f"{_HERE}.shufflenet_v1:shufflenetv1",
     "shufflenetv2": f"{_HERE}.shufflenet_v2:shufflenetv2",
