@@ -2,11 +2,14 @@
 
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,17 +28,20 @@ from kdlens.errors import (
 )
 from kdlens.models.weights import save_weights
 from kdlens.progress import stages
+from kdlens.report.document import Report
 from kdlens.study_file import explain_file, report_from_folder, study_from_file
 
 STUDY = """
 seed: 1
-data: {name: fashion-scenes, split: test, count: 160, bias: 0.0}
+data: {name: fashion-scenes, split: test, count: 49, bias: 0.0}
 models:
   teacher:  {arch: "zoo:cnn16", weights: teacher.safetensors}
   baseline: {arch: "zoo:cnn8", weights: baseline.safetensors}
   students: {kd: {arch: "zoo:cnn8", weights: student.safetensors}}
-questions: [accuracy, {unicam: {gallery: 6}}, {relevance: {images: 64, permutations: 50}}, reliance]
+questions: [accuracy, {unicam: {gallery: 6}}, {relevance: {images: 32, permutations: 50}}, reliance]
 """
+UNICAM = STUDY.partition(", {relevance")[0] + "]\n"  # of its two questions the second takes seconds
+SHORT = f"{STUDY.partition('questions:')[0]}questions: [accuracy, reliance]\n"  # where any question would do
 
 
 @pytest.fixture(scope="module")
@@ -48,46 +54,72 @@ def networks():
         }
 
 
+def written(folder, networks):
+    for name, network in networks.items():
+        save_weights(network, folder / f"{name}.safetensors")
+    (folder / "study.yaml").write_text(STUDY)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path, networks):
-    for name, network in networks.items():
-        save_weights(network, tmp_path / f"{name}.safetensors")
-    (tmp_path / "study.yaml").write_text(STUDY)
-    return tmp_path
+    return written(tmp_path, networks)
+
+
+@dataclass
+class Finished:
+    """A study that was run once; nobody writes into its folder."""
+
+    report: Report
+    said: list[str]
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, networks):
+    folder, said = written(tmp_path_factory.mktemp("finished"), networks), []
+    report = explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+    return Finished(report, said, folder / "out")
+
+
+@pytest.fixture
+def again(finished, folder):
+    """The study, and a copy of its run folder to run it in again."""
+    shutil.copytree(finished.out, folder / "out")
+    return folder
 
 
 @pytest.fixture(scope="module")
 def images():
-    return kdlens.load_dataset("fashion-scenes", count=160)
+    return kdlens.load_dataset("fashion-scenes", count=49)
 
 
 def explained(networks, images, **options):
     return kdlens.explain(networks["teacher"], networks["student"], networks["baseline"], images, **options)
 
 
-def test_a_study_file_becomes_a_report_with_every_question(folder):
-    report = explain_file(folder / "study.yaml", out=folder / "out")
-    assert report.meta.failed == {}
-    assert list(report.answers) == ["accuracy", "unicam", "relevance", "reliance"]
-    page = (folder / "out/report.html").read_text()
+def test_a_study_file_becomes_a_report_with_every_question(finished):
+    assert finished.report.meta.failed == {}
+    assert list(finished.report.answers) == ["accuracy", "unicam", "relevance", "reliance"]
+    page = (finished.out / "report.html").read_text()
     assert len(page) < 5e6
     for name in ("study.yaml", "environment.json", "answers/unicam/arrays.safetensors", "answers/accuracy/table.csv"):
-        assert (folder / "out" / name).is_file()
-    assert "fashion-scenes" in (folder / "out/study.yaml").read_text()
+        assert (finished.out / name).is_file()
+    assert "fashion-scenes" in (finished.out / "study.yaml").read_text()
 
 
-def test_an_unchanged_question_is_not_computed_again_and_a_changed_one_is(folder):
+def test_an_unchanged_question_is_not_computed_again_and_a_changed_one_is(finished, again):
     def run(text):
-        (folder / "study.yaml").write_text(text)
+        (again / "study.yaml").write_text(text)
         said = []
-        explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
+        explain_file(again / "study.yaml", out=again / "out", say=said.append)
         return said
 
-    first = run(STUDY)
-    assert not any("unchanged" in text for text in first)
-    again = run(STUDY)
-    assert sum("unchanged" in text for text in again) == 4
-    assert not any("computing" in text for text in again)
+    assert sum("computing" in text for text in finished.said) == 4
+    assert not any("unchanged" in text for text in finished.said)
+    second = run(STUDY)
+    assert sum("unchanged" in text for text in second) == 4
+    assert not any("computing" in text for text in second)
     changed = run(STUDY.replace("gallery: 6", "gallery: 8"))
     assert [text for text in changed if "computing" in text] == ["unicam: computing"]
     assert sum("computing" in text for text in run(STUDY.replace("seed: 1", "seed: 2"))) == 4
@@ -104,37 +136,40 @@ def test_another_study_in_the_folder_is_told_before_anything_is_computed(folder)
 
     assert told(short) == []
     assert told(short) == []
-    assert told(short.replace("reliance]", "{reliance: {images: 64}}]")) == []  # another option is the same study
-    other = short.replace("count: 160", "count: 120")
+    assert told(short.replace("reliance]", "{reliance: {images: 32}}]")) == []  # another option is the same study
+    other = short.replace("count: 49", "count: 40")
     assert told(other) == [(0, "another study (data changed); its answers are replaced")]
     assert told(other) == []
     changed = other.replace("seed: 1", "seed: 2").replace("student.safetensors", "baseline.safetensors")
     assert told(changed) == [(0, "another study (networks or layers and seed changed); its answers are replaced")]
 
 
-def test_other_weights_are_another_study(folder, networks):
-    explain_file(folder / "study.yaml", out=folder / "out")
-    save_weights(networks["baseline"], folder / "student.safetensors")
-    said = []
-    explain_file(folder / "study.yaml", out=folder / "out", say=said.append)
-    assert not any("unchanged" in text for text in said)
+def test_other_weights_are_another_study(again, networks):
+    (again / "study.yaml").write_text(SHORT)
+
+    def run():
+        said = []
+        explain_file(again / "study.yaml", out=again / "out", say=said.append)
+        return sum("unchanged" in text for text in said), sum("computing" in text for text in said)
+
+    assert run() == (2, 0)
+    save_weights(networks["baseline"], again / "student.safetensors")
+    assert run() == (0, 2)
 
 
-def test_the_report_can_be_made_again_from_the_folder(folder):
-    explain_file(folder / "study.yaml", out=folder / "out")
-    again = report_from_folder(folder / "out")
+def test_the_report_can_be_made_again_from_the_folder(finished):
+    again = report_from_folder(finished.out)
     assert set(again.answers) == {"accuracy", "unicam", "relevance", "reliance"}
     assert again.meta.title == "What did kd learn?"
     with pytest.raises(ConfigError, match="holds no finished run"):
-        report_from_folder(folder)
+        report_from_folder(finished.out.parent)
 
 
-def test_the_same_seed_gives_the_same_answers_for_any_batch_size(networks, images):
-    one, other = (
-        explained(networks, images, questions=["accuracy", {"unicam": {"gallery": 4}}], batch_size=size, seed=3)
-        for size in (7, 64)
-    )
-    for question in one.answers:
+def test_the_same_seed_gives_the_same_answers_for_any_batch_size(finished, folder):
+    (folder / "study.yaml").write_text(f"batch_size: 10\n{UNICAM}")
+    one, other = finished.report, study_from_file(folder / "study.yaml").run()  # all images in one batch, and in five
+    assert list(other.answers) == ["accuracy", "unicam"]
+    for question in other.answers:
         for a, b in zip(one[question].rows, other[question].rows, strict=True):
             assert (a.metric, a.model, a.layer, a.n) == (b.metric, b.model, b.layer, b.n)
             assert a.value == pytest.approx(b.value, abs=1e-4, nan_ok=True)
@@ -147,13 +182,14 @@ def test_the_same_seed_gives_the_same_answers_for_any_batch_size(networks, image
 
 
 def test_swapping_student_and_baseline_changes_the_sign(networks, images):
-    one = explained(networks, images, questions=["accuracy"])["accuracy"]
-    swapped = kdlens.explain(
-        networks["teacher"], networks["baseline"], networks["student"], images, questions=["accuracy"]
-    )["accuracy"]
-    assert one.value("top1_gain", model="student", seed=0) == pytest.approx(
-        -swapped.value("top1_gain", model="student", seed=0)
-    )
+    one, other = networks["teacher"], networks["student"]
+
+    def gain(student, baseline):
+        report = kdlens.explain(None, student, baseline, images, questions=["accuracy"])
+        return report["accuracy"].value("top1_gain", model="student", seed=0)
+
+    assert abs(gain(one, other)) > 1
+    assert gain(one, other) == pytest.approx(-gain(other, one))
 
 
 def test_the_models_come_back_untouched(networks, images):
@@ -233,9 +269,9 @@ def test_progress_marks_a_question_that_failed(networks, images, monkeypatch):
     monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, width=100))
     monkeypatch.setattr(Accuracy, "answer", broken)
     with stages() as say:
-        explained(networks, images, questions=["accuracy", {"unicam": {"gallery": 4}}], progress=say)
+        explained(networks, images, questions=["accuracy", "reliance"], progress=say)
     lines = [line.split()[:3] for line in out.getvalue().splitlines()]
-    assert lines == [["✗", "accuracy:", "computing"], ["✓", "unicam:", "computing"]]
+    assert lines == [["✗", "accuracy:", "computing"], ["✓", "reliance:", "computing"]]
 
 
 def test_a_question_is_one_line_of_progress_and_every_step_is_told_to_a_function(networks, images, monkeypatch):
@@ -260,7 +296,7 @@ def test_a_question_is_one_line_of_progress_and_every_step_is_told_to_a_function
         (("zoo:cnn16", "nets.py:build"), KdlensError, "--allow-code"),
         (("split: test", "split: tset"), KdlensError, "tset"),
         (("bias: 0.0", "biass: 0.0"), KdlensError, "biass"),
-        (("count: 160", "count: 160, classes: [Dress, Bag]"), KdlensError, "classes"),
+        (("count: 49", "count: 49, classes: [Dress, Bag]"), KdlensError, "classes"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_computed(folder, change, error, message):
@@ -315,7 +351,7 @@ def test_a_study_needs_its_roles(images):
 
 
 def test_what_the_doctor_finds_stands_in_the_alerts(folder):
-    (folder / "study.yaml").write_text(STUDY.replace("questions:", "doctor: true\nquestions:"))
+    (folder / "study.yaml").write_text(SHORT.replace("questions:", "doctor: true\nquestions:"))
     report = explain_file(folder / "study.yaml", out=folder / "out")
     assert any("accuracy:" in alert for alert in report.meta.alerts)  # nothing is trained here
     assert explain_file(folder / "study.yaml", out=folder / "out").meta.alerts == report.meta.alerts
@@ -343,6 +379,7 @@ def test_a_layer_named_output_does_not_hide_the_logits(images):
 
 
 def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(folder, monkeypatch):
+    (folder / "study.yaml").write_text(SHORT)
     study = study_from_file(folder / "study.yaml", out=folder / "out")
     saved = []
     save = type(study.folder).save_answer
@@ -364,6 +401,7 @@ def test_a_full_disk_ends_the_study_and_keeps_what_was_finished(folder, monkeypa
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_says_so(folder):
+    (folder / "study.yaml").write_text(UNICAM)
     command = [sys.executable, "-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "out")]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     finished = folder / "out/answers/accuracy/fingerprint.txt"
@@ -380,6 +418,7 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(folder):
 
 @pytest.mark.slow
 def test_a_killed_study_continues(folder):
+    (folder / "study.yaml").write_text(UNICAM)
     command = [sys.executable, "-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "out")]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     finished = folder / "out/answers/accuracy/fingerprint.txt"
@@ -396,15 +435,14 @@ def test_a_killed_study_continues(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_answers_of_one(folder):
-    (folder / "study.yaml").write_text(STUDY.replace("count: 160", "count: 161"))
-    explain_file(folder / "study.yaml", out=folder / "one")
+def test_two_processes_give_the_answers_of_one(finished, folder):
+    """49 images, so that the processes do not get the same number."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "kdlens", "explain", str(folder / "study.yaml"), "-o", str(folder / "two"), "--quiet"]
     done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    one, two = report_from_folder(folder / "one"), report_from_folder(folder / "two")
+    one, two = report_from_folder(finished.out), report_from_folder(folder / "two")
     assert two.meta.environment["processes"] == "2"
     for question in one.answers:
         for a, b in zip(one[question].rows, two[question].rows, strict=True):
