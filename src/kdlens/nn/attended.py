@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdlens.errors import ModelError
-from kdlens.nn.task_attention import TaskAttention
+from kdlens.nn.task_attention import TaskAttention, mean_entropy
 from kdlens.nn.virtual import VirtualAttention
 
 Attention = TaskAttention | VirtualAttention
@@ -31,7 +30,7 @@ def attention_parameters(network: nn.Module) -> list[nn.Parameter]:
         >>> [p.shape for p in attention_parameters(network)]
         [torch.Size([4, 4])]
     """
-    return [m.logits if isinstance(m, TaskAttention) else m.vam_logits for _, m in attention_modules(network)]
+    return [_logits(module) for _, module in attention_modules(network)]
 
 
 def attention_entropy(network: nn.Module) -> Float[Tensor, ""]:
@@ -40,10 +39,10 @@ def attention_entropy(network: nn.Module) -> Float[Tensor, ""]:
     Raises:
         ModelError: there is no attention in the network.
     """
-    found = [module.entropy().mean() for _, module in attention_modules(network)]
+    found = [(_logits(module), module.temperature) for _, module in attention_modules(network)]
     if not found:
         raise ModelError("the network has no attention; put some in with kdlens.nn.insert_vam, or use kdlens.nn.HME")
-    return torch.stack(found).mean()
+    return mean_entropy(found)
 
 
 def parameter_groups(
@@ -62,6 +61,7 @@ def parameter_groups(
         >>> from kdlens.nn import insert_vam
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3))
         >>> _ = insert_vam(network)
+        >>> import torch
         >>> optimizer = torch.optim.SGD(parameter_groups(network, attention_lr=0.01), lr=0.05, weight_decay=5e-4)
         >>> [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
         [(0.05, 0.0005), (0.01, 0.0)]
@@ -73,3 +73,7 @@ def parameter_groups(
     if attention_lr is not None:
         group["lr"] = attention_lr
     return [{"params": rest}, group] if logits else [{"params": rest}]
+
+
+def _logits(module: Attention) -> nn.Parameter:
+    return module.logits if isinstance(module, TaskAttention) else module.vam_logits

@@ -47,6 +47,22 @@ def row_entropy(logits: Float[Tensor, "r s"], temperature: float) -> Float[Tenso
     return -(log_rows.exp() * log_rows).sum(dim=1)
 
 
+def mean_entropy(attentions: Sequence[tuple[Float[Tensor, "r s"], float]]) -> Float[Tensor, ""]:
+    """Return the mean over attentions, given as (logits, temperature), of the mean entropy of their rows, in nats.
+
+    Attentions of one shape are computed together: a network has dozens, and each alone is little work.
+
+    Example:
+        >>> mean_entropy([(torch.zeros(2, 4), 1.0), (torch.tensor([[0.0, 1000.0]]), 1.0)])
+        tensor(0.6931)
+    """
+    alike: dict[tuple[tuple[int, ...], float], list[Tensor]] = {}
+    for logits, temperature in attentions:
+        alike.setdefault((tuple(logits.shape), temperature), []).append(logits)
+    sums = [row_entropy(torch.cat(group), temperature).mean() * len(group) for (_, temperature), group in alike.items()]
+    return torch.stack(sums).sum() / len(attentions)
+
+
 def row_margin(rows: Float[Tensor, "r s"]) -> Float[Tensor, " r"]:
     """Return how far the largest weight of every row is above the second; 1 where there is only one.
 

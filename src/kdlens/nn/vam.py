@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdlens.errors import ConfigError, LayerNotFoundError, ModelError, did_you_mean
-from kdlens.nn.task_attention import check_temperature
+from kdlens.nn.task_attention import check_temperature, mean_entropy
 from kdlens.nn.virtual import ATTENDED, VirtualAttention, attend, restore
 
 Where = Literal["auto", "all"] | Sequence[str] | Callable[[str, nn.Module], bool]
@@ -59,10 +58,10 @@ class VAM:
         Raises:
             ModelError: the network has no virtual attention.
         """
-        found = [layer.entropy().mean() for _, layer in self._found()]
+        found = [(layer.vam_logits, layer.temperature) for _, layer in self._found()]
         if not found:
             raise ModelError("the network has no virtual attention; insert it first: kdlens.nn.insert_vam(network)")
-        return torch.stack(found).mean()
+        return mean_entropy(found)
 
     def set_temperature(self, value: float) -> None:
         """Set T in all layers.
@@ -132,6 +131,7 @@ def insert_vam(
     Source: Xue et al., KDExplainer (IJCAI 2021). Where it is placed there is not known; `where="auto"` is ours.
 
     Example:
+        >>> import torch
         >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3))
         >>> images = torch.rand(1, 3, 8, 8)
         >>> before = network(images)
