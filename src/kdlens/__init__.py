@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kdlens.models.weights import load_weights as load_weights
     from kdlens.models.weights import save_weights as save_weights
     from kdlens.questions.class_similarity.similarity import class_similarity as class_similarity
+    from kdlens.questions.conflict.gradients import gradient_conflict as gradient_conflict
     from kdlens.questions.discarding.discarding import information_discarding as information_discarding
     from kdlens.questions.dissection.dissect import dissect as dissect
     from kdlens.questions.dynamics.dynamics import learning_dynamics as learning_dynamics
@@ -48,6 +49,7 @@ _PUBLIC = {
     "doctor": "kdlens.checks",
     "explain": "kdlens.study",
     "feature_similarity": "kdlens.questions.relevance.relevance",
+    "gradient_conflict": "kdlens.questions.conflict.gradients",
     "information_discarding": "kdlens.questions.discarding.discarding",
     "knowledge_points": "kdlens.questions.knowledge.points",
     "learning_dynamics": "kdlens.questions.dynamics.dynamics",
