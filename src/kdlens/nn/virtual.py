@@ -54,8 +54,9 @@ class VirtualAttention(nn.Module):
         rows, groups = factors.shape
         if self.rescale:
             factors = factors * groups
-        blocks = self.weight.reshape(rows, self.weight.shape[0] // rows, groups, -1)
-        return (blocks * factors.to(blocks.dtype)[:, None, :, None]).reshape(self.weight.shape)
+        outputs, inputs = self.weight.shape[:2]
+        each = factors.to(self.weight.dtype)[:, None, :, None].expand(-1, outputs // rows, -1, inputs // groups)
+        return self.weight * each.reshape(outputs, inputs, *[1] * (self.weight.dim() - 2))
 
 
 class VAMConv2d(VirtualAttention, nn.Conv2d):
