@@ -188,7 +188,7 @@ def compare(runs: Runs, arch: str, plain: Setting, attended: Setting, seeds: int
     differences = torch.tensor(of[attended]) - torch.tensor(of[plain])
     interval = seed_interval(differences.tolist())
     spread = differences.std().item() / seeds**0.5
-    p = t_tail(interval.value / spread, seeds - 1) if spread > 0 else float("nan")
+    p = 2 * t_tail(abs(interval.value) / spread, seeds - 1) if spread > 0 else float("nan")
     means = [sum(of[setting]) / seeds for setting in (plain, attended)]
     return [
         arch,
