@@ -1,19 +1,17 @@
 """The labels of a block of images, and what lies above the thresholds under them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kdlens.questions.dissection.enlarge import Size
 from kdlens.questions.dissection.labelled import Labelled
-from kdlens.questions.dissection.surface import Above, Surface
+from kdlens.questions.dissection.surface import Above, find_above
 from kdlens.questions.dissection.tally import LabelSums, Tally
-
-_AT_ONCE = 2**24
-"""Pixels of enlarged maps that are held at once."""
 
 
 @dataclass(eq=False)
@@ -34,58 +32,73 @@ class Block:
         """Count the labels of all images, and of those that are dealt."""
         for index, image in self.labels.items():
             sums.see(slice(self.groups[index], self.groups[index] + 1), image)
-            dealt.see(slice(len(self.givers[index])), image)
+            if self.givers[index]:
+                dealt.see(slice(len(self.givers[index])), image)
 
     def see_units(
         self, indices: Sequence[int], maps: Float[Tensor, "n units h w"], thresholds: Tensor, tally: Tally, dealt: Tally
     ) -> None:
         """Count where units lie above their thresholds, under the images' own labels and those dealt to them."""
+        active = (maps.flatten(2).amax(2) > thresholds.to(maps.device)).cpu()
         sizes = [self.labels[index].size for index in indices]
         for size in dict.fromkeys(sizes):
-            same = torch.tensor([other == size for other in sizes])
-            images = torch.tensor(indices)[same]
-            for pairs in _active(maps[same.to(maps.device)], images, thresholds.to(maps.device), size):
-                for place in pairs.places.unique().tolist():
-                    self._see_own(pairs, place, int(images[place]), tally)
-                for index in images.tolist() if dealt.groups else ():
+            same = [place for place, other in enumerate(sizes) if other == size]
+            pairs = _Pairs.among(maps, thresholds, active[same], same, [indices[place] for place in same], size)
+            for index in pairs.of:
+                self._see_own(pairs, index, tally)
+            for index, image in self.labels.items() if dealt.groups else ():
+                if image.size == size:
                     self._see_dealt(pairs, index, dealt)
 
-    def _see_own(self, pairs: "_Pairs", place: int, index: int, tally: Tally) -> None:
+    def _see_own(self, pairs: "_Pairs", index: int, tally: Tally) -> None:
         """Count an image's units under its own labels."""
-        start, stop = torch.searchsorted(pairs.places, torch.tensor([place, place + 1])).tolist()
-        units = pairs.units[start:stop]
-        area, hits = self.labels[index].count(pairs.above.of(start, stop), pairs.surface)
-        tally.see(torch.full_like(units, self.groups[index]), units, area, hits, self.labels[index])
+        which = pairs.of[index]
+        if which.start == which.stop:
+            return
+        above, rows = pairs.above.of(which.start, which.stop), self.groups[index] * tally.units + pairs.units[which]
+        tally.see(rows, above.area, self.labels[index].count(above), self.labels[index])
 
     def _see_dealt(self, pairs: "_Pairs", index: int, dealt: Tally) -> None:
         """Count other images' units under the labels of the image `index`."""
-        area, hits = self.labels[index].count(pairs.above, pairs.surface)
-        givers = torch.tensor(self.givers[index], dtype=torch.int64)
-        deal, pair = (pairs.images == givers[:, None]).nonzero(as_tuple=True)
-        dealt.see(deal, pairs.units[pair], area[pair], hits[pair], self.labels[index])
+        givers = [(deal, pairs.of[giver]) for deal, giver in enumerate(self.givers[index]) if giver in pairs.of]
+        if not givers:
+            return
+        order = np.concatenate([np.arange(which.start, which.stop) for _, which in givers])
+        rows = np.concatenate([deal * dealt.units + pairs.units[which] for deal, which in givers])
+        hits = self.labels[index].count(pairs.above)
+        dealt.see(rows, pairs.above.area[order], hits[order], self.labels[index])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Pairs:
-    """Units in images in which they are active, image after image."""
+    """Units in images in which they are active, image after image.
 
-    surface: Surface
+    Attributes:
+        above: where each lies above its threshold.
+        units: of each.
+        of: image -> which are its.
+    """
+
     above: Above
-    units: Int[Tensor, " p"]
-    places: Int[Tensor, " p"]
-    images: Int[Tensor, " p"]
+    units: Int[np.ndarray, " p"]
+    of: dict[int, slice]
 
-
-def _active(
-    maps: Float[Tensor, "n units h w"], images: Int[Tensor, " n"], limits: Tensor, size: Size
-) -> Iterator[_Pairs]:
-    """The units that are active in each image, as many at once as memory allows."""
-    surface = Surface((maps.shape[2], maps.shape[3]), size)
-    place, unit = (maps.amax((2, 3)) > limits).nonzero(as_tuple=True)
-    for part in torch.arange(len(unit)).split(max(1, _AT_ONCE // (size[0] * size[1]))):
-        places, units = place[part], unit[part]
-        above = surface.above(maps[places, units], limits[units])
-        yield _Pairs(surface, above, units.cpu(), places.cpu(), images[places.cpu()])
+    @classmethod
+    def among(
+        cls,
+        maps: Tensor,
+        thresholds: Tensor,
+        active: Bool[Tensor, "k units"],
+        places: Sequence[int],
+        names: Sequence[int],
+        size: Size,
+    ) -> "_Pairs":
+        """Find them in the images at some places of `maps`, called `names`, whose masks have a size."""
+        image, unit = active.nonzero(as_tuple=True)
+        where = torch.tensor(places)[image].to(maps.device), unit.to(maps.device)
+        above = find_above(maps[where], thresholds.cpu()[unit], size)
+        ends = active.sum(1).cumsum(0).tolist()
+        return cls(above, unit.numpy(), dict(zip(names, map(slice, [0, *ends], ends), strict=True)))
 
 
 def deal_out(labels: dict[int, Labelled], deals: int, seed: int) -> dict[int, list[int]]:

@@ -30,7 +30,7 @@ def weights(small: int, large: int) -> Float[Tensor, "large small"]:
     places = torch.arange(small, dtype=torch.float64)
     triangle = (1 - ((places - centres[:, None] + 0.5) * (1 / reach)).abs()).clamp_min(0)
     triangle[(places < first[:, None]) | (places >= last[:, None])] = 0
-    return triangle * (1 / triangle.sum(1, keepdim=True))
+    return triangle / triangle.cumsum(1)[:, -1:]  # one after another, as Pillow adds them
 
 
 def enlarge(maps: Float[Tensor, "p h w"], size: Size) -> Float[Tensor, "p H W"]:

@@ -1,133 +1,121 @@
 """The labels of one image in the form the counting needs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from kdlens.data.concepts.annotated import Annotation
 from kdlens.data.concepts.vocabulary import Vocabulary
 from kdlens.errors import DataError
 from kdlens.questions.dissection.enlarge import Size
-from kdlens.questions.dissection.surface import Above, Surface
+from kdlens.questions.dissection.surface import Above
 
-_DIGITS = 62
-"""Binary digits that labels may fill of a number of 64."""
+_KEPT = 2**22
+"""Entries of an image's table that are kept; larger tables are made anew each time, as many labels at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """One image's labels. Pixels that carry the same labels in all masks are a region: pixels are counted by region.
+    """One image's labels.
 
     Attributes:
         size: rows and columns of the masks.
         numbers: labels that occur at pixels, ascending, as the vocabulary numbers them.
-        regions: `(pixels,)` the region of every pixel, row by row.
-        carried: `(regions, labels)` how many masks give a region each of `numbers`.
+        masks: which of `numbers` every pixel carries, counted from 1; 0 for none.
         counts: pixels of each of `numbers`, masks counted one by one.
-        whole: labels of the whole image.
-        categories: `(labels, categories)`, 1 where a category is the primary one of one of `numbers`.
+        whole: labels of the whole image, each once.
+        categories: `(labels, categories)`, whether a category is the primary one of one of `numbers`.
         by_whole: categories of which the whole image has a label.
     """
 
     size: Size
-    numbers: Int[Tensor, " labels"]
-    regions: Int[Tensor, " pixels"]
-    carried: Float[Tensor, "regions labels"]
-    counts: Int[Tensor, " labels"]
-    whole: Int[Tensor, " w"]
-    categories: Float[Tensor, "labels categories"]
-    by_whole: Bool[Tensor, " categories"]
-    _orders: dict[Surface, Tensor] = field(default_factory=dict)
+    numbers: Int[np.ndarray, " labels"]
+    masks: Int[np.ndarray, "channels pixels"]
+    counts: Int[np.ndarray, " labels"]
+    whole: Int[np.ndarray, " w"]
+    categories: Bool[np.ndarray, "labels categories"]
+    by_whole: Bool[np.ndarray, " categories"]
+    _kept: list[Float[Tensor, "places labels"]] = field(default_factory=list)
 
     @classmethod
     def of(cls, annotation: Annotation, vocabulary: Vocabulary) -> "Labelled":
-        """Find the regions.
+        """Find the labels.
 
         Raises:
             DataError: a label number that the vocabulary does not have.
         """
-        pixels, whole = annotation.pixels, torch.tensor(annotation.whole, dtype=torch.int64)
-        for found in (pixels, whole):
-            _check(found, len(vocabulary.names) - 1)
-        regions, labels = _regions(pixels.flatten(1).numpy())
-        sizes = torch.from_numpy(np.bincount(regions, minlength=len(labels)))
-        numbers = np.unique(labels)
-        numbers = numbers[numbers > 0]
-        carried = torch.from_numpy(_carried(labels, numbers)).float()
-        of_pixels, of_whole = (_categories(n, vocabulary) for n in (torch.from_numpy(numbers).long(), whole))
+        pixels = annotation.pixels.flatten(1).numpy()
+        whole = np.unique(np.array(annotation.whole, dtype=np.int64))
+        counts = _counts(pixels, len(vocabulary.names))
+        _check(whole, len(vocabulary.names))
+        numbers = 1 + counts[1:].nonzero()[0]
+        places = np.zeros(len(counts), dtype=np.int32)
+        places[numbers] = np.arange(1, 1 + len(numbers))
+        primary = vocabulary.primary.numpy()
+        every = np.arange(len(vocabulary.categories))
         return cls(
-            size=(pixels.shape[1], pixels.shape[2]),
-            numbers=torch.from_numpy(numbers).long(),
-            regions=torch.from_numpy(regions),
-            carried=carried,
-            counts=(sizes.double() @ carried.double()).long(),
+            size=(annotation.pixels.shape[1], annotation.pixels.shape[2]),
+            numbers=numbers,
+            masks=places.take(pixels),
+            counts=counts[numbers],
             whole=whole,
-            categories=of_pixels,
-            by_whole=of_whole.any(0),
+            categories=primary[numbers, None] == every,
+            by_whole=(primary[whole, None] == every).any(0),
         )
 
     @property
-    def present(self) -> Bool[Tensor, " categories"]:
+    def present(self) -> Bool[np.ndarray, " categories"]:
         """Categories of which the image has a label, anywhere."""
         return self.categories.any(0) | self.by_whole
 
-    def count(self, above: Above, surface: Surface) -> tuple[Int[Tensor, " maps"], Float[Tensor, "maps labels"]]:
-        """Pixels of each map that lie above its threshold: all, and those of each of `numbers`; on the CPU."""
-        regions = self._ordered(surface).to(above.places.device)
-        of_region = above.count(regions, len(self.carried) + 1).cpu()[:, :-1]  # the last is outside
-        return of_region.sum(1), of_region.float() @ self.carried  # exact below 2**24 pixels
+    def count(self, above: Above) -> Float[np.ndarray, "maps labels"]:
+        """Pixels above the thresholds of each map that carry each of `numbers`: whole numbers, exact below 2**24."""
+        found = [above.count(table) for table in self._tables()]
+        return (found[0] if len(found) == 1 else np.concatenate(found, 1))[:, 1:]
 
-    def _ordered(self, surface: Surface) -> Int[Tensor, " places"]:
-        if surface not in self._orders:
-            self._orders[surface] = surface.ordered(self.regions.view(self.size), outside=len(self.carried))
-        return self._orders[surface]
+    def _tables(self) -> Iterator[Float[Tensor, "places labels"]]:
+        """What `Above.count` needs: of every place how often each label stands above it in its column.
+
+        Label 0 is none. All labels are in one table, unless that would be too large to keep.
+        """
+        each = max(1, _KEPT // self.masks.shape[1])
+        if each > len(self.numbers):
+            if not self._kept:
+                self._kept.append(self._table(0, 1 + len(self.numbers)))
+            yield self._kept[0]
+        else:
+            for start in range(0, 1 + len(self.numbers), each):
+                yield self._table(start, min(start + each, 1 + len(self.numbers)))
+
+    def _table(self, start: int, stop: int) -> Float[Tensor, "places labels"]:
+        (height, width), labels = self.size, stop - start
+        here = torch.from_numpy(self.masks)
+        keys = torch.arange(height * width) * labels + here - start
+        if labels <= len(self.numbers):
+            keys = keys[(here >= start) & (here < stop)]
+        keys = keys.flatten()
+        table = torch.zeros((height + 1) * width * labels)
+        table[width * labels :].scatter_add_(0, keys, torch.ones(len(keys)))
+        rows = list(table.view(height + 1, -1).numpy())
+        for row, following in pairwise(rows):
+            following += row
+        return table.view(-1, labels)
 
 
-def _regions(masks: Int[np.ndarray, "channels pixels"]) -> tuple[Int[np.ndarray, " pixels"], Int[np.ndarray, "r c"]]:
-    """The region of every pixel, and the labels of every region, mask after mask.
-
-    The labels of a pixel are written behind one another into one number; where the digits run out, what stands there
-    is numbered anew.
-    """
-    keys, used = np.zeros(masks.shape[1], dtype=np.int64), 0
-    for mask in masks:
-        least = int(mask.min())
-        digits = (int(mask.max()) - least).bit_length()  # none for a mask that is the same everywhere
-        if used + digits > _DIGITS:
-            keys, firsts = _numbered(keys)
-            used = len(firsts).bit_length()
-        keys <<= digits
-        keys += mask
-        keys -= least
-        used += digits
-    regions, firsts = _numbered(keys)
-    return regions, masks[:, firsts].T
-
-
-def _numbered(values: Int[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " k"]]:
-    """Number the values that occur, and say where each occurs first. Neighbours are mostly alike: runs are sorted."""
+def _counts(pixels: Int[np.ndarray, "channels pixels"], labels: int) -> Int[np.ndarray, " labels"]:
+    """Pixels of every label. Neighbours are mostly alike: runs are counted by their lengths."""
+    values = pixels.ravel()
     starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
-    _, firsts, numbers = np.unique(values[starts], return_index=True, return_inverse=True)
-    return np.repeat(numbers, np.diff(starts, append=len(values))), starts[firsts]
+    found = values[starts]
+    _check(found, labels)
+    return np.bincount(found, np.diff(starts, append=len(values)), labels).astype(np.int64)
 
 
-def _carried(labels: Int[np.ndarray, "r c"], numbers: Int[np.ndarray, " l"]) -> Float[np.ndarray, "r l"]:
-    """How many masks give each region each of the labels `numbers`."""
-    rows, found = np.arange(len(labels)), np.zeros((len(labels), 1 + len(numbers)))
-    for column in np.searchsorted(numbers, labels, side="right").T:  # 0 for no label, which is smaller than all
-        found[rows, column] += 1
-    return found[:, 1:]
-
-
-def _check(found: Int[Tensor, "..."], largest: int) -> None:
-    if found.numel() and (int(found.min()) < 0 or int(found.max()) > largest):
-        raise DataError(f"labels run from 1 to {largest}, but {int(found.min())} to {int(found.max())} were found")
-
-
-def _categories(labels: Tensor, vocabulary: Vocabulary) -> Float[Tensor, "labels categories"]:
-    shifted = functional.one_hot(vocabulary.primary[labels] + 1, len(vocabulary.categories) + 1)
-    return shifted[:, 1:].float()  # the first column stands for labels of none of the categories
+def _check(found: Int[np.ndarray, " n"], labels: int) -> None:
+    if len(found) and (found.min() < 0 or found.max() >= labels):
+        raise DataError(f"labels run from 1 to {labels - 1}, but {found.min()} to {found.max()} were found")

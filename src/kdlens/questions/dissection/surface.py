@@ -1,168 +1,95 @@
-"""Where enlarged activation maps lie above their thresholds, found without enlarging all of them.
+"""Where enlarged activation maps lie above their thresholds, and how many of those pixels carry which label."""
 
-Between the centres of four neighbouring activations the enlarged map lies between their least and their largest. So
-only the cells through which the threshold passes are looked at pixel by pixel; of the others all pixels lie above it,
-or none. The answer is the same, pixel for pixel, as that of the enlarged map (`enlarge`).
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from kdlens.questions.dissection.enlarge import Size, enlarge, weights
+from kdlens.questions.dissection.cells import Runs, runs_in_cells
+from kdlens.questions.dissection.enlarge import Size, enlarge
 
-CLOSE = 2.0**-20
-"""Values that float32 arithmetic may put on the wrong side of a threshold, as a share of the largest involved."""
+_AT_ONCE = 2**22
+"""Pixels of enlarged maps that are held at once, where maps have to be enlarged."""
 
-SMALLEST_RATIO = 4
-"""Pixels an activation, across and down, below which a cell has hardly more pixels than corners."""
-
-FEWEST_PIXELS = 64 * 64
-"""Of a mask: smaller ones are enlarged faster than they are cut into cells."""
-
-
-_ROWS = 2048
-"""Cells whose pixels are computed at once: more would not stay in the processor's cache."""
+_Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Above:
-    """Pixels at which some maps, enlarged, lie above their thresholds, map after map.
+    """Pixels at which some maps, enlarged, lie above their thresholds, map after map, as runs down a column.
 
     Attributes:
-        places: of the pixels, in the order of `Surface.ordered`.
-        ends: how many pixels the maps up to and with each have.
+        width: columns of the enlarged maps.
+        starts: of each run, its first pixel; pixels are numbered row by row.
+        stops: the pixel below its last.
+        ends: how many runs the maps up to and with each have.
     """
 
-    places: Int[Tensor, " a"]
-    ends: Int[Tensor, " maps"]
+    width: int
+    starts: Int[_Array, " runs"]
+    stops: Int[_Array, " runs"]
+    ends: Int[_Array, " maps"]
 
-    def count(self, regions: Int[Tensor, " places"], number: int) -> Int[Tensor, "maps regions"]:
-        """How many of the pixels lie in each of `number` regions; `regions` says in which every place is."""
-        maps = len(self.ends)
-        keys = regions[self.places]
-        keys += (torch.arange(maps, device=keys.device) * number).repeat_interleave(self._counts)
-        return keys.bincount(minlength=maps * number).view(maps, number)
+    @cached_property
+    def area(self) -> Int[_Array, " maps"]:
+        """Pixels of each map."""
+        total = np.concatenate([[0], ((self.stops - self.starts) // self.width).cumsum(dtype=np.int64)])
+        return np.diff(total[self.ends], prepend=0)
+
+    def count(self, table: Float[Tensor, "places labels"]) -> Float[_Array, "maps labels"]:
+        """Pixels of each map that carry each label.
+
+        Args:
+            table: of every place, how often each label stands above it in its column; has a row of places more than
+                there are pixels, for runs that end at the last.
+        """
+        places, offsets, signs = self._bags
+        return functional.embedding_bag(places, table, offsets, mode="sum", per_sample_weights=signs).numpy()
 
     def of(self, start: int, stop: int) -> "Above":
         """The same of the maps from `start` to `stop`, exclusive."""
         first = int(self.ends[start - 1]) if start else 0
         last = int(self.ends[stop - 1]) if stop else 0
-        return Above(self.places[first:last], self.ends[start:stop] - first)
+        return Above(self.width, self.starts[first:last], self.stops[first:last], self.ends[start:stop] - first)
 
-    @property
-    def _counts(self) -> Int[Tensor, " maps"]:
-        return self.ends.diff(prepend=self.ends.new_zeros(1))
+    @cached_property
+    def _bags(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A run has what the table has at its stop, less what it has at its start."""
+        places = np.stack([self.stops, self.starts], 1).ravel()
+        offsets = 2 * np.concatenate([[0], self.ends[:-1]])
+        signs = torch.tensor([1.0, -1.0]).repeat(len(self.starts))
+        return torch.from_numpy(places), torch.from_numpy(offsets.astype(places.dtype)), signs
 
 
-@dataclass(frozen=True)
-class Surface:
-    """Maps of one size that are enlarged to another.
+def find_above(maps: Float[Tensor, "p h w"], thresholds: Float[Tensor, " p"], size: Size) -> Above:
+    """Find the pixels at which maps, enlarged to `size`, lie above their thresholds.
 
-    Attributes:
-        small: rows and columns of the activation maps.
-        large: of the masks.
+    Example:
+        >>> above = find_above(torch.tensor([[[0.0, 0.0], [0.0, 4.0]]]), torch.ones(1).double(), (4, 4))
+        >>> above.area, above.starts, above.stops
+        (array([4]), array([10, 11, 14, 15], dtype=int32), array([14, 15, 18, 19], dtype=int32))
     """
-
-    small: Size
-    large: Size
-
-    @cached_property
-    def ratio(self) -> Size:
-        """Pixels an activation, down and across; (0, 0) where the map is enlarged as a whole."""
-        (h, w), (height, width) = self.small, self.large
-        if height % h or width % w or height * width < FEWEST_PIXELS:
-            return (0, 0)
-        if height // h < SMALLEST_RATIO or width // w < SMALLEST_RATIO:
-            return (0, 0)
-        return (height // h, width // w)
-
-    def ordered(self, x: Int[Tensor, "H W"], *, outside: int) -> Int[Tensor, " places"]:
-        """Pixels in the order of `Above.place`: cell by cell, those that fill up half cells at the edges `outside`."""
-        return x.flatten() if self.ratio == (0, 0) else self._by_cell(x[None], outside).flatten()
-
-    def above(self, maps: Float[Tensor, "p h w"], thresholds: Float[Tensor, " p"]) -> Above:
-        """Find where each map lies strictly above its threshold (float64)."""
-        return self._in_cells(maps, thresholds) if self.ratio != (0, 0) else self._as_a_whole(maps, thresholds)
-
-    def _in_cells(self, maps: Tensor, thresholds: Tensor) -> Above:
-        padded = functional.pad(maps[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-        reached = _corners((padded > thresholds[:, None, None]).to(torch.uint8)).amax(-1).flatten(1)
-        row, cell = reached.nonzero(as_tuple=True)
-        corners = _corners(padded).flatten(1, 2)[row, cell]
-        found, counts = [], torch.zeros(len(maps), dtype=torch.int64, device=maps.device)
-        for rows, cells, values in zip(row.split(_ROWS), cell.split(_ROWS), corners.split(_ROWS), strict=True):
-            exact = lambda which, rows=rows, cells=cells: self._exactly(maps, rows[which], cells[which])  # noqa: E731
-            inside = _above(values, self._basis.to(maps), thresholds[rows], exact)
-            places, count = _places(inside, cells)
-            found.append(places)
-            counts.index_add_(0, rows, count)
-        return Above(torch.cat(found), counts.cumsum(0))
-
-    def _as_a_whole(self, maps: Tensor, thresholds: Tensor) -> Above:
-        (h, w), size = self.small, self.large
-        basis = torch.einsum("yh,xw->hwyx", weights(h, size[0]), weights(w, size[1])).flatten(2).flatten(0, 1)
-        exact = lambda rows: enlarge(maps[rows], size).flatten(1)  # noqa: E731
-        inside = _above(maps.flatten(1), basis.to(maps), thresholds, exact)
-        places, count = _places(inside, torch.zeros(len(maps), dtype=torch.int64, device=maps.device))
-        return Above(places, count.cumsum(0))
-
-    @cached_property
-    def _basis(self) -> Float[Tensor, "4 pixels"]:
-        """What the corners of a cell contribute to its pixels."""
-        down, across = (torch.arange(b, dtype=torch.float64) / b + (0.5 / b if b % 2 == 0 else 0) for b in self.ratio)
-        rows, columns = torch.stack([1 - down, down]), torch.stack([1 - across, across])
-        return (rows[:, None, :, None] * columns[None, :, None, :]).reshape(4, -1)
-
-    def _exactly(self, maps: Tensor, row: Tensor, cell: Tensor) -> Float[Tensor, "rows pixels"]:
-        there, number = row.unique(return_inverse=True)
-        return self._by_cell(enlarge(maps[there], self.large))[number, cell]
-
-    def _by_cell(self, x: Shaped[Tensor, "n H W"], outside: int = 0) -> Shaped[Tensor, "n cells pixels"]:
-        """Divide maps into cells, each from one centre of an activation to the next; half cells at the edges."""
-        down, across = self.ratio
-        edges = (-(-across // 2), across // 2, -(-down // 2), down // 2)
-        cells = functional.pad(x, edges, value=outside).unflatten(1, (-1, down)).unflatten(3, (-1, across))
-        return cells.permute(0, 1, 3, 2, 4).reshape(len(x), -1, down * across)
-
-
-def _corners(x: Shaped[Tensor, "p h w"]) -> Shaped[Tensor, "p cells_down cells_across 4"]:
-    return torch.stack([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], -1)
-
-
-def _above(
-    values: Float[Tensor, "rows k"],
-    basis: Float[Tensor, "k pixels"],
-    limits: Float[Tensor, " rows"],
-    exact: Callable[[Tensor], Tensor],
-) -> Bool[Tensor, "rows pixels"]:
-    """Whether `values @ basis` lies above its row's limit; rows that come too close to it are computed `exact`ly."""
-    single = limits.to(values)
-    over = torch.cat([values, -single[:, None]], 1) @ torch.cat([basis, torch.ones_like(basis[:1])])
-    inside = over > 0
-    margin = CLOSE * torch.maximum(values.abs().amax(1), single.abs())
-    close = (over.abs_().amin(1) <= margin).nonzero()[:, 0]
-    if len(close):
-        inside[close] = exact(close).double() > limits[close, None]
-    return inside
-
-
-def _places(
-    inside: Bool[Tensor, "rows pixels"], cells: Int[Tensor, " rows"]
-) -> tuple[Int[Tensor, " a"], Int[Tensor, " rows"]]:
-    """Places of what is true in rows that are these cells, and how many each row has."""
-    rows, pixels = inside.shape
-    if inside.device.type == "cpu":  # by NumPy, which is four times as fast
-        places = torch.from_numpy(np.flatnonzero(inside.numpy()))
+    maps, thresholds = maps.cpu().float(), thresholds.cpu().double()
+    if size[0] < maps.shape[1] or size[1] < maps.shape[2]:
+        which, starts, stops = _runs_of_enlarged(maps, thresholds, size)
     else:
-        places = inside.flatten().nonzero()[:, 0]
-    order = torch.arange(rows + 1, device=cells.device)
-    counts = torch.searchsorted(places, order * pixels).diff()
-    moved = (cells - order[:-1]) * pixels
-    return places.add_(moved.repeat_interleave(counts)), counts
+        which, starts, stops = runs_in_cells(maps.numpy(), thresholds.numpy(), size)
+    return Above(size[1], starts, stops, np.bincount(which, minlength=len(maps)).cumsum())
+
+
+def _runs_of_enlarged(maps: Tensor, thresholds: Tensor, size: Size) -> Runs:
+    """The same in maps that are made smaller in a direction, where they are not linear between neighbours."""
+    found = []
+    each = max(1, _AT_ONCE // (size[0] * size[1]))
+    for start in range(0, len(maps), each):
+        limits = thresholds[start : start + each, None, None]
+        inside = enlarge(maps[start : start + each], size).double() > limits
+        edges = functional.pad(inside.transpose(1, 2).byte(), (1, 1)).diff(dim=2).numpy()  # bytes: 255 is -1
+        (which, x, starts), (_, _, stops) = (edges == 1).nonzero(), (edges == 255).nonzero()
+        found.append((which + start, starts * size[1] + x, stops * size[1] + x))
+    which, starts, stops = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return which, starts, stops

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,9 +39,12 @@ class LabelSums:
 
     def see(self, groups: slice, image: Labelled) -> None:
         """Count an image's labels, in some of the groups."""
-        self.truth[groups, image.numbers] += image.counts
-        self.truth[groups, image.whole] += image.size[0] * image.size[1]
-        self.images[groups, torch.cat([image.numbers, image.whole]).unique()] += 1
+        truth, images = self.truth.numpy()[groups], self.images.numpy()[groups]  # views: small sums are quick in NumPy
+        truth[:, image.numbers] += image.counts
+        images[:, image.numbers] += 1
+        if len(image.whole):
+            truth[:, image.whole] += image.size[0] * image.size[1]
+            images[:, np.setdiff1d(image.whole, image.numbers)] += 1
 
     def part(self, groups: Tensor) -> "LabelSums":
         """The sum over some of the groups."""
@@ -81,29 +85,29 @@ class Tally:
 
     def see(
         self,
-        groups: Int[Tensor, " p"],
-        units: Int[Tensor, " p"],
-        area: Int[Tensor, " p"],
-        hits: Float[Tensor, "p labels"],
+        rows: Int[np.ndarray, " p"],
+        area: Int[np.ndarray, " p"],
+        hits: Float[np.ndarray, "p labels"],
         image: Labelled,
     ) -> None:
         """Count what lies above the thresholds of some units.
 
         Args:
-            groups: to which each row goes.
-            units: of each row; none twice in a group.
-            area: their pixels above the threshold.
+            rows: which unit in which group, `group * units + unit`; none twice.
+            area: its pixels above the threshold.
             hits: those of each label of the image.
             image: whose labels these are.
         """
-        touched = (hits @ image.categories > 0).logical_or_(image.by_whole).numpy()
+        touched = hits @ image.categories.astype(np.float32) > 0
+        touched |= image.by_whole
         # views in NumPy, whose small sums take a fraction of the time
-        rows, group, both, areas = units.numpy(), groups.numpy(), self.both.numpy(), area.numpy()[:, None]
-        both[group[:, None], rows[:, None], image.numbers.numpy()] += hits.int().numpy()
+        both, area = self.both.view(-1).numpy(), area[:, None]
+        first = rows[:, None] * self.both.shape[2]
+        both[first + image.numbers] += hits.astype(np.int32)
         if len(image.whole):
-            both[group[:, None], rows[:, None], image.whole.numpy()] += areas
-        self.active["paper"].numpy()[group, rows] += areas * image.present.numpy()
-        self.active["netdissect-lite"].numpy()[group, rows] += areas * touched
+            both[first + image.whole] += area
+        self.active["paper"].flatten(0, 1).numpy()[rows] += area * image.present
+        self.active["netdissect-lite"].flatten(0, 1).numpy()[rows] += area * touched
 
     def part(self, groups: Tensor) -> "Tally":
         """The sum over some of the groups, as a tally of one group."""
