@@ -7,11 +7,14 @@ from typing import Any, Literal
 
 from torch import nn
 
+from kdlens.models.given import require_network
+from kdlens.training.attention import resolve_attention
 from kdlens.training.augment import Transform, make_augmentation
 from kdlens.training.batches import as_batches
 from kdlens.training.events import Listener
 from kdlens.training.generations import train_generations
 from kdlens.training.launch import Launch
+from kdlens.training.losses import Loss
 from kdlens.training.losses.self_distillation import SelfDistillation
 from kdlens.training.methods import Method, check_networks, make_method
 from kdlens.training.optimizers import resolve_optimizer
@@ -30,6 +33,7 @@ def distill(
     batch_size: int = 64,
     optimizer: str | Mapping[str, Any] = "sgd",
     schedule: str | Mapping[str, Any] = "cosine",
+    attention: Mapping[str, Any] | None = None,
     augment: str | Transform | None = "none",
     precision: str = "no",
     clip: float | None = None,
@@ -63,6 +67,10 @@ def distill(
         batch_size: images an update, all processes together. A last batch of one image joins the one before it.
         optimizer: `"sgd"`, `"adam"`, `"adamw"`, or `{"name": "sgd", "lr": 0.1, ...}`.
         schedule: `"constant"`, `"cosine"`, `"step"`, `"one-cycle"`, or with options: `{"name": "step", "warmup": 5}`.
+        attention: how the attention of a student with `kdlens.nn.HME` or virtual attention is trained, under any
+            method: `{"entropy": 0.1, "lr": 0.01, "weight_decay": 0.0, "from_epoch": 2, "temperature": {"start": 5.0,
+            "end": 0.1}}`, each option alone too; see `kdlens.training.attention.resolve_attention`. None: as all other
+            weights, but without weight decay.
         augment: `"none"`, `"flip"`, `"crop-flip"`, or a function `(images, generator) -> images` on whole batches.
         precision: `"no"`, `"bf16"` or `"fp16"`.
         clip: largest norm of the gradient.
@@ -116,6 +124,7 @@ def distill(
         channels_last=channels_last,
         save_every=save_every,
         workers=workers,
+        attention=resolve_attention(attention, require_network(student, "student"), epochs),
     )
     launch = Launch(
         settings=settings,
@@ -129,7 +138,10 @@ def distill(
         title=title,
         listener=progress,
     )
-    loss = make_method(method, method_options)
+    return _train(launch, teacher, student, make_method(method, method_options))
+
+
+def _train(launch: Launch, teacher: nn.Module | None, student: nn.Module, loss: Loss) -> TrainResult:
     if isinstance(loss, SelfDistillation):
         return train_generations(launch, student, loss, teacher=teacher)
     return launch.train(check_networks(loss, teacher, student), student, loss)

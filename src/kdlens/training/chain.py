@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from kdlens.errors import ConfigError
+from kdlens.nn import attention_parameters
 from kdlens.training.api import distill
 from kdlens.training.result import TrainResult
 
@@ -26,7 +27,7 @@ def distill_chain(
             in place.
         train_data: as for `kdlens.distill`.
         out: folder; assistants go to `earlier/assistant-K` in it, the student to the folder itself.
-        options: as for `kdlens.distill`, the same for every link.
+        options: as for `kdlens.distill`, the same for every link; `attention` for those that have some.
 
     Returns:
         The last link's result, with those of the assistants in `earlier`.
@@ -44,10 +45,13 @@ def distill_chain(
     """
     if len(networks) < 2:
         raise ConfigError("a chain needs at least a teacher and a student")
+    attention = options.pop("attention", None)
+    attended = [bool(attention_parameters(network)) for network in networks]
     results: list[TrainResult] = []
     for number, (teacher, student) in enumerate(itertools.pairwise(networks), start=1):
         last = number == len(networks) - 1
         place = None if out is None else Path(out) if last else Path(out) / "earlier" / f"assistant-{number}"
         title = None if last else f"assistant {number}"
-        results.append(distill(teacher, student, train_data, out=place, **{"title": title, **options}))
+        mine = attention if attended[number] or not any(attended[1:]) else None
+        results.append(distill(teacher, student, train_data, out=place, attention=mine, **{"title": title, **options}))
     return replace(results[-1], earlier=tuple(results[:-1]))

@@ -57,6 +57,7 @@ class TrainingConfig(Strict):
         student: the network to train.
         chain: instead of teacher and student: the teacher, its assistants, and the student last.
         method: name, or name and options.
+        attention: how the attention of a mixture of experts or of `vam` is trained; see `kdlens.distill`.
         seed: seed of weights, order and augmentation.
         seeds: several of them; each gets a folder of its own.
 
@@ -79,6 +80,7 @@ class TrainingConfig(Strict):
     batch_size: int = Field(default=64, ge=1)
     optimizer: Named = "sgd"
     schedule: Named = "cosine"
+    attention: dict[str, Any] | None = None
     augment: Literal["none", "flip", "crop-flip"] = "none"
     precision: Literal["no", "bf16", "fp16"] = "no"
     clip: float | None = Field(default=None, gt=0)

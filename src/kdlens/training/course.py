@@ -32,11 +32,11 @@ class Course:
         self._total = sum(phase.epochs for phase in phases) * steps
         self._trained = {name: parameter.requires_grad for name, parameter in self._student.named_parameters()}
 
-    def lr(self, base: float, epoch: int, step: int) -> float:
-        """The learning rate of a step, from that of the optimiser."""
+    def lr(self, base: float, epoch: int, step: int, *, own: bool = False) -> float:
+        """The learning rate of a step, from that of the optimiser, or from an own one that phases do not change."""
         start, phase = self._at(epoch)
         done = (epoch - start) * self._steps + step
-        return (phase.lr or base) * self._factor(done * self._total // (phase.epochs * self._steps))
+        return (base if own else phase.lr or base) * self._factor(done * self._total // (phase.epochs * self._steps))
 
     def enter(self, epoch: int) -> None:
         """Put the student into training mode, but for what is frozen in this epoch."""

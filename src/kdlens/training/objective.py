@@ -1,6 +1,6 @@
 """The student's side of a step: forward pass and loss in one module, so that several processes wrap exactly this."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,19 +27,28 @@ class Objective(nn.Module):
         loss: the method.
         layers: the student's layers that the method reads.
         precision: makes the context in which the student's forward pass runs.
+        penalty: gives terms of the loss that look at the student alone, whatever the method.
     """
 
-    def __init__(self, student: nn.Module, loss: Loss, layers: Sequence[str], precision: Precision) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        loss: Loss,
+        layers: Sequence[str],
+        precision: Precision,
+        penalty: Callable[[], dict[str, Tensor]] = dict,
+    ) -> None:
         super().__init__()
         self.student = student
         self.loss = loss
         self._reader = Reader(student, "student", layers, spatial=loss.spatial)
         self._precision = precision
+        self._penalty = penalty
 
     def forward(self, images: Tensor, labels: Tensor, taught: Taught, epoch: int) -> Step:
         """Run the student on a batch and compare."""
         inputs = self.inputs(images, labels, taught, epoch)
-        return Step(self.loss(inputs), inputs.student_logits.detach())
+        return Step({**self.loss(inputs), **self._penalty()}, inputs.student_logits.detach())
 
     def inputs(self, images: Tensor, labels: Tensor, taught: Taught, epoch: int) -> Inputs:
         """Run the student on a batch and gather what a method may look at."""

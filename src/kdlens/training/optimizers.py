@@ -55,22 +55,35 @@ def resolve_optimizer(given: str | Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def make_optimizer(resolved: Mapping[str, Any], parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost."""
+Parameters = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""Parameters, or groups of them with options of their own, as torch's optimisers take them."""
+
+
+def make_optimizer(resolved: Mapping[str, Any], parameters: Parameters) -> torch.optim.Optimizer:
+    """Make the optimiser; fused where the device has it, which spares small networks most of the step's cost.
+
+    Args:
+        resolved: from `resolve_optimizer`.
+        parameters: what is frozen among them is left out.
+    """
     options = dict(resolved)
     kind, _ = OPTIMIZERS[options.pop("name")]
     if "betas" in options:
         options["betas"] = tuple(options["betas"])
-    parameters = [p for p in parameters if p.requires_grad]
-    if not parameters:
+    given = list(parameters)
+    groups: list[Any] = given if given and isinstance(given[0], dict) else [{"params": given}]
+    trained = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    trained = [group for group in trained if group["params"]]
+    if not trained:
         raise ConfigError("the student has no trainable parameters")
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    every = [p for group in trained for p in group["params"]]
+    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in every)
     try:
-        made: torch.optim.Optimizer = kind(parameters, fused=fused, **options)
+        made: torch.optim.Optimizer = kind(trained, fused=fused, **options)
     except ValueError as error:  # torch checks ranges
         raise ConfigError(f'optimizer "{resolved["name"]}": {error}') from error
     if options.get("momentum"):
-        _start_momentum(made, parameters)
+        _start_momentum(made, every)
     return made
 
 

@@ -41,7 +41,7 @@ from kdlens.training.randomness import derive
 from kdlens.training.result import TrainResult
 
 SAME = (
-    *("epochs", "batch_size", "optimizer", "schedule", "augment", "precision", "clip"),
+    *("epochs", "batch_size", "optimizer", "schedule", "attention", "augment", "precision", "clip"),
     *("cache_teacher", "channels_last", "workers", "device"),
 )
 """Settings that the file and `distill` call alike."""
@@ -131,7 +131,8 @@ class _Run:
         seed = self.config.all_seeds[0]
         teacher = self._network(section, derive(seed, "teacher"))
         if section.weights is None and "pretrained" not in section.options:
-            self._distill(None, teacher, "labels", {}, seed, self.out / EARLIER / "teacher", "teacher")
+            place = self.out / EARLIER / "teacher"
+            self._distill(None, teacher, "labels", {"attention": None}, seed, place, "teacher")
         return teacher
 
     def _seed(self, seed: int, teacher: nn.Module | None, sections: Sequence[NetworkSection]) -> TrainResult:
@@ -162,7 +163,7 @@ class _Run:
         settings = self._settings(seed, title)
         if method == "labels":
             settings["cache_teacher"] = False
-        return distill(teacher, student, self.images, out=place, method=method, **settings, **options)
+        return distill(teacher, student, self.images, out=place, method=method, **{**settings, **options})
 
     def _settings(self, seed: int, title: str) -> dict[str, Any]:
         config = self.config

@@ -28,6 +28,7 @@ class Settings:
         channels_last: memory layout of the images.
         save_every: also store the state every so many updates; None: after every epoch only.
         workers: processes that read images ahead.
+        attention: options of the training of the student's attention; None for students without.
     """
 
     epochs: int
@@ -43,6 +44,7 @@ class Settings:
     channels_last: bool | Literal["auto"] = "auto"
     save_every: int | None = None
     workers: int = 0
+    attention: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "save_every"):

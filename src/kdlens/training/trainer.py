@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from kdlens.models.training_files import PATH_LENGTHS
 from kdlens.processes import Processes
+from kdlens.training.attention import AttentionCourse
 from kdlens.training.augment import Augmentation
 from kdlens.training.batches import Batches, epoch_order, fetch, shard, split, steps_per_epoch
 from kdlens.training.course import Course
@@ -112,7 +113,7 @@ class Trainer:
             self._restore()
             if self.settings.cache_teacher and self._epoch < self.settings.epochs:
                 self.teacher.remember(self.task.data, max(128, self.settings.batch_size), self.processes.device)
-            unused = self.task.loss.unused_parameters
+            unused = self.task.loss.unused_parameters or self._attention.unused_parameters
             self._wrapped = self.processes.synchronised(self.objective, unused_parameters=unused)
             self._tell("start")
             with explained_failures(self.settings.batch_size, self.processes.count):
@@ -131,13 +132,14 @@ class Trainer:
         layers = task.loss.layers(task.student, task.teacher or task.student, images[:1])
         teacher = Teacher(task.teacher, layers.teacher, self._precision, spatial=task.loss.spatial)
         self.teacher = until_done.enter_context(teacher)
-        self.objective = Objective(task.student, task.loss, layers.student, self._precision)
+        self._attention = AttentionCourse(task.student, self.settings.attention, self.settings.epochs)
+        self.objective = Objective(task.student, task.loss, layers.student, self._precision, self._attention.penalty)
         until_done.callback(self.objective.close)
         seed_global(derive(self.settings.seed, "method"))
         classes = self.objective.build(images, labels, self.teacher.say(images))
         check_labels(task.data.labels, classes)
-        self._optimizer = make_optimizer(self.settings.optimizer, self.objective.parameters())
-        self._base_rate = self._optimizer.param_groups[0]["lr"]
+        self._optimizer = make_optimizer(self.settings.optimizer, self._attention.groups(self.objective))
+        self._base_rates = [group["lr"] for group in self._optimizer.param_groups]
         phases = task.loss.phases(self.settings.epochs)
         self._course = Course(phases, task.student, self._factor, self._steps)
         until_done.callback(self._course.leave)
@@ -146,6 +148,7 @@ class Trainer:
     def _run_epoch(self) -> None:
         started = time.perf_counter()
         self._course.enter(self._epoch)
+        self._attention.enter(self._epoch)
         order = epoch_order(len(self.task.data), seed=self.settings.seed, epoch=self._epoch)
         parts = [self._part(indices) for indices in split(order, self.settings.batch_size)[self._step :]]
         loaded = self._load(parts)
@@ -185,8 +188,8 @@ class Trainer:
         self._watch.see(self._epoch, self._step, list(terms), numbers, part.whole)
 
     def _descend(self, loss: Tensor) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._course.lr(self._base_rate, self._epoch, self._step)
+        for group, base in zip(self._optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = self._course.lr(base, self._epoch, self._step, own=group.get("own_lr", False))
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         if self.settings.clip is not None:
@@ -199,6 +202,7 @@ class Trainer:
     def _end_epoch(self, seconds: float) -> None:
         self._settle()
         row = {"epoch": self._epoch + 1, "lr": self._optimizer.param_groups[0]["lr"], **self._watch.means()}
+        row |= self._attention.row()
         if self.task.validation is not None:
             judged = evaluate(
                 self.task.student,
@@ -282,6 +286,8 @@ class Trainer:
         self._epoch, self._step = state.epoch, state.step
         start = under("start", state.tensors)
         self.paths.restore(state.notes["paths"], [start[str(i)] for i in range(len(start))])
+        if self._epoch:
+            self._attention.enter(min(self._epoch, self.settings.epochs - 1))  # what was reached, if nothing is left
         if self.folder is not None:
             self._save_tables(self.folder)  # a kill may have come between the state and its tables
 
