@@ -8,7 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 import kdlens
+from kdlens.data.concepts.annotated import Annotation
 from kdlens.data.concepts.scenes import SceneConcepts
+from kdlens.data.concepts.vocabulary import Vocabulary
 from kdlens.errors import ConfigError, DataError, LayerNotFoundError, LayerShapeError, ModelError
 from kdlens.questions.dissection.dissect import dissect_readers
 from kdlens.questions.dissection.plan import Plan
@@ -209,3 +211,36 @@ def test_what_is_no_network_or_has_no_places(scenes):
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))
     with pytest.raises(LayerShapeError, match="rows and columns"):
         kdlens.dissect(flat, scenes, layers=["1"])
+
+
+class Scribbling(nn.Module):
+    """Writes to the images it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.units = nn.Identity()
+
+    def forward(self, images):
+        return self.units(images.mul_(2))
+
+
+def test_networks_do_not_see_what_others_write_to_the_images():
+    scenes = kdlens.load_concepts("fashion-scenes", count=20)
+    networks = {"first": Scribbling(), "second": Scribbling()}
+    both = kdlens.dissect(networks, scenes, layers=["units"], preset=((0.5,) * 3, (0.2,) * 3))
+    first, second = both["first"]["units"], both["second"]["units"]
+    assert torch.equal(first.thresholds, second.thresholds)
+    assert torch.equal(first.tally.both, second.tally.both)
+
+
+def test_masks_are_dealt_to_images_of_other_sizes(held):
+    """Chance is counted for all masks of a size, whatever the sizes of the images."""
+    draw = torch.Generator().manual_seed(0)
+    vocabulary = Vocabulary(("a",), ("", "one", "two"), torch.tensor([-1, 0, 0]))
+    images = [torch.randn(3, side, side, generator=draw) for side in (4, 8) * 8]
+    masks = [torch.randint(0, 3, (1, 16, 16), generator=draw).int() for _ in images]
+    data = held(images, [Annotation(mask, ()) for mask in masks], vocabulary)
+    read = {"net": lambda x: {"layer": functional.adaptive_avg_pool2d(x, 4)}}
+    found = dissect_readers(read, data, Plan(min_images=0, shuffles=3), lambda text: None)["net", "layer"]
+    own = found.tally.total().active["paper"]
+    assert torch.equal(found.dealt.active["paper"], own.expand(3, -1, -1))  # every activation meets some mask

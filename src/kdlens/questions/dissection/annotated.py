@@ -13,7 +13,7 @@ from kdlens.errors import ConfigError, LayerShapeError
 from kdlens.models.tokens import to_feature_map
 from kdlens.questions.context import Context, Subject
 from kdlens.questions.dissection.passes import Reader
-from kdlens.questions.dissection.prepare import Preparation
+from kdlens.questions.dissection.prepare import Once, Preparation
 
 AUTO = "auto"
 PURPOSE = "dissection"
@@ -54,9 +54,9 @@ def open_concepts(context: Context, name: str, root: str | None, images: int) ->
 def scale_of(context: Context, preset: Any, concepts: ConceptData) -> Scale:
     """How annotated images become inputs: as the study's, or by a preset of `kdlens.dissect` at their size."""
     if preset == "study":
-        return context.scaled
+        return Once(context.scaled)
     size = context.batch(torch.tensor([0])).images.shape[2:]
-    return Preparation.of(preset, (size[0], size[1]), concepts)
+    return Once(Preparation.of(preset, (size[0], size[1]), concepts))
 
 
 def mapped_layers(context: Context, subject: Subject) -> tuple[dict[str, tuple[int, int, int]], dict[str, str]]:

@@ -58,11 +58,14 @@ def best_labels(
     iou = iou if allowed is None else iou * allowed
     labels, ious = [], []
     for category in range(len(vocabulary.categories)):
-        within = iou * (vocabulary.primary == category)
-        top = within.amax(1)
-        first = (within == top[:, None]).long().argmax(1)
-        labels.append(first)
-        ious.append(top)
+        within = (vocabulary.primary == category).nonzero()[:, 0]
+        if len(within):
+            top, place = iou[:, within].max(1)  # the first of equals
+            labels.append(torch.where(top > 0, within[place], 0))
+            ious.append(top)
+        else:
+            labels.append(torch.zeros(len(iou), dtype=torch.int64))
+            ious.append(iou.new_zeros(len(iou)))
     stacked = torch.stack(ious)
     winner = len(ious) - 1 - stacked.flip(0).argmax(0)  # argmax gives the first of equals: from the end, the last
     units = torch.arange(len(iou))

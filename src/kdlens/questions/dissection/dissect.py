@@ -15,7 +15,7 @@ from kdlens.models.layers import auto_layers
 from kdlens.models.tokens import Reshape
 from kdlens.questions.dissection.passes import Key, Passes, Reader
 from kdlens.questions.dissection.plan import Plan
-from kdlens.questions.dissection.prepare import Preparation, Preset, maps_of
+from kdlens.questions.dissection.prepare import Once, Preparation, Preset, maps_of
 from kdlens.questions.dissection.result import Dissection
 from kdlens.questions.dissection.tally import CategoryRule
 from kdlens.questions.dissection.thresholds import LEVEL, Rule
@@ -100,8 +100,9 @@ def dissect(  # type: ignore[misc]  # the overloads leave the options to this on
     if not networks:
         raise ConfigError("give at least one network to dissect")
     prepare = Preparation.of(preset, size, data)
+    once = Once(prepare)
     readers = {
-        name: maps_of(network, _layers(name, network, layers, data, prepare), prepare, reshape, batch_size)
+        name: maps_of(network, _layers(name, network, layers, data, prepare), once, reshape, batch_size)
         for name, network in networks.items()
     }
     found = dissect_readers(readers, data, plan, progress)

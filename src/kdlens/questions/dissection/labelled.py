@@ -94,17 +94,14 @@ class Labelled:
 
     def _table(self, start: int, stop: int) -> Float[Tensor, "places labels"]:
         (height, width), labels = self.size, stop - start
-        here = torch.from_numpy(self.masks)
-        keys = torch.arange(height * width) * labels + here - start
-        if labels <= len(self.numbers):
-            keys = keys[(here >= start) & (here < stop)]
-        keys = keys.flatten()
-        table = torch.zeros((height + 1) * width * labels)
-        table[width * labels :].scatter_add_(0, keys, torch.ones(len(keys)))
-        rows = list(table.view(height + 1, -1).numpy())
-        for row, following in pairwise(rows):
-            following += row
-        return table.view(-1, labels)
+        keys = np.arange(-start, height * width * labels - start, labels) + self.masks
+        keys = keys.ravel() if labels > len(self.numbers) else keys[(self.masks >= start) & (self.masks < stop)]
+        dtype = torch.int16 if len(self.masks) * height < 2**15 else torch.int32  # less to move than float32
+        table = torch.zeros((height + 1) * width * labels, dtype=dtype)
+        table[width * labels :].scatter_add_(0, torch.from_numpy(keys), torch.ones(len(keys), dtype=dtype))
+        for row, following in pairwise(list(table.view(height + 1, -1).numpy())):
+            np.add(row, following, out=following)
+        return table.float().view(-1, labels)
 
 
 def _counts(pixels: Int[np.ndarray, "channels pixels"], labels: int) -> Int[np.ndarray, " labels"]:

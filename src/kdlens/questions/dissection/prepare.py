@@ -19,6 +19,8 @@ from kdlens.models.tokens import Reshape, to_feature_map
 Scale = tuple[Sequence[float], Sequence[float]]
 Preset = Literal["data", "netdissect", "torchvision", "none"] | Scale
 
+Prepare = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, "n c H W"]]
+
 _SCALES: dict[str, Scale] = {
     # NetDissect-Lite: means of the channels of 8 bits, and one standard deviation for all three
     "netdissect": ((124.6901 / 255, 118.6897 / 255, 109.5388 / 255), (0.224, 0.224, 0.224)),
@@ -69,20 +71,47 @@ class Preparation:
         return (images - mean) / std
 
 
+class Once:
+    """Prepares images once for several networks that are given the same ones after another.
+
+    Args:
+        prepare: what is done to them.
+    """
+
+    def __init__(self, prepare: Prepare) -> None:
+        self._prepare = prepare
+        self._images: Tensor | None = None
+        self._prepared: Tensor | None = None
+        self._version: object = None
+
+    def __call__(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c H W"]:
+        """Bring images to the size and scale; anew if a network has changed them in place."""
+        if self._prepared is None or self._images is not images or _version(self._prepared) != self._version:
+            self._images, self._prepared = images, self._prepare(images)
+        self._version = _version(self._prepared)
+        return self._prepared
+
+
+def _version(x: Tensor) -> object:
+    """Equal as long as nobody writes to the tensor; never where that is not tracked."""
+    return object() if x.is_inference() else x._version
+
+
 def maps_of(
-    model: nn.Module, layers: Sequence[str], prepare: Preparation, reshape: Reshape | None, batch_size: int | None
+    model: nn.Module, layers: Sequence[str], prepare: Prepare, reshape: Reshape | None, batch_size: int | None
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
     """A reader: from images in [0, 1] to the activation maps at `layers`, on the network's device."""
     device = device_of(model)
 
     def read(images: Tensor) -> dict[str, Tensor]:
+        prepared = prepare(images)
+
         def part(which: slice) -> dict[str, Tensor]:
-            x = prepare(images[which]).to(device)
+            x = prepared[which].to(device)
             return {layer: _as_map(a, x, model, layer, reshape) for layer, a in record(model, x, layers)[1].items()}
 
-        parts = in_portions(
-            part, len(images), batch_size or portion_size(model, prepare(images[:1]).expand(len(images), -1, -1, -1))
-        )
+        size = batch_size or portion_size(model, prepared[:1].expand(len(images), -1, -1, -1))
+        parts = in_portions(part, len(images), size)
         return {layer: torch.cat([found[layer] for found in parts]) for layer in layers}
 
     return read

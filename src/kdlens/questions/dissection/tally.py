@@ -122,13 +122,17 @@ class Tally:
 
     def activation(self, rule: CategoryRule) -> Int[Tensor, "groups units labels"]:
         """Pixels above the threshold that count for a label: those that count for its primary category."""
-        primary = self.labels.vocabulary.primary
-        return self.active[rule][:, :, primary.clamp_min(0)] * (primary >= 0)
+        primary, active = self.labels.vocabulary.primary, self.active[rule]
+        with_none = torch.cat([active, torch.zeros_like(active[:, :, :1])], 2)
+        return with_none.index_select(2, primary % with_none.shape[2])  # -1, for none, is the last
 
     def iou(self, rule: CategoryRule) -> Float[Tensor, "groups units labels"]:
         """Intersection over union of every unit with every label, float64, each summed over the images first.
 
         Source: Bau et al., CVPR 2017, equation 1.
         """
-        union = self.activation(rule) + self.labels.truth[:, None] - self.both
-        return self.both.double() / (union + _NEVER_ZERO)
+        union = self.activation(rule).double()
+        union += self.labels.truth[:, None]
+        union -= self.both
+        union += _NEVER_ZERO
+        return self.both / union
