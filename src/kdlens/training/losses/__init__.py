@@ -7,6 +7,9 @@ LOSSES: Registry[type[Loss]] = Registry(
     "method",
     {
         "at": "kdlens.training.losses.attention:AttentionTransfer",
+        "binary-kd": "kdlens.training.losses.binary:BinaryKD",
+        "binary-label-smoothing": "kdlens.training.losses.binary:BinaryLabelSmoothing",
+        "binary-labels": "kdlens.training.losses.binary:BinaryLabels",
         "fitnet": "kdlens.training.losses.fitnet:FitNet",
         "kd": "kdlens.training.losses.kd:KD",
         "label-smoothing": "kdlens.training.losses.labels:LabelSmoothing",

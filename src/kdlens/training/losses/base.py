@@ -5,8 +5,8 @@ checked and written down; what it learns itself (a regressor, say) are ordinary 
 student.
 
 Rules that every method obeys and the contract tests check: a distillation term is smallest, and its gradient zero,
-where student and teacher agree; terms are means over images, so that neither the batch size nor the number of classes
-hides in them; no gradient reaches the teacher.
+where student and teacher agree (`Loss.agreeing` tells which logits these are); terms are means over images, so that
+neither the batch size nor the number of classes hides in them; no gradient reaches the teacher.
 """
 
 from collections.abc import Mapping
@@ -121,6 +121,10 @@ class Loss(nn.Module):
 
     def build(self, inputs: Inputs) -> None:
         """Create the method's own parameters and check that shapes fit, from one example batch."""
+
+    def agreeing(self, teacher_logits: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Return the logits of a student that says what the teacher says; the teacher's, where both mean the same."""
+        return teacher_logits
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return the weighted terms whose sum is the loss; the plain label term is called `labels`."""
