@@ -161,7 +161,7 @@ def build_context(
     return FakeContext(subjects, images, labels, found if masks else None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_context() -> Callable[..., FakeContext]:
     """Builds a study of the size asked for; see `build_context`."""
     return build_context
@@ -173,13 +173,13 @@ def fake_context() -> FakeContext:
     return build_context()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_network() -> Callable[..., nn.Sequential]:
     """Builds a tiny network from a seed; see `tiny_cnn`."""
     return tiny_cnn
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pictures() -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """Builds images, labels and masks; see `pictures`."""
     return pictures

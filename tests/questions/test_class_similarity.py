@@ -258,16 +258,21 @@ def test_the_four_stories_of_a_pair(student, baseline, teacher, pair, story):
 
 
 def test_among_networks_that_differ_by_chance_few_pairs_are_named():
-    """The guard against many pairs: in 20 studies without any effect hardly one pair is named."""
+    """The guard against many pairs: in 10 studies without any effect hardly one pair is named.
+
+    At most one study in 20 may name a pair, whatever the number of pairs; without the guard each of more than 50 pairs
+    would be named with a chance of that size, so more than 9 studies of 10. Between the two, 10 studies tell as well
+    as many.
+    """
     named = 0
-    for seed in range(20):
+    for seed in range(10):
         generator = torch.Generator().manual_seed(seed)
-        labels = torch.arange(1000) % 10
-        student, baseline, teacher = torch.randint(10, (3, 1000), generator=generator)
-        found = compare(student[None], baseline[None], teacher, labels, torch.full((10, 10), 1 / 9), seed=0)
+        labels = torch.arange(800) % 8
+        student, baseline, teacher = torch.randint(8, (3, 800), generator=generator)
+        found = compare(student[None], baseline[None], teacher, labels, torch.full((8, 8), 1 / 7), seed=0)
         assert len(found) > 50
         named += any(one.story != "undecided" for one in found)
-    assert named <= 4
+    assert named <= 2
 
 
 def test_rates_have_an_interval_also_at_zero_and_over_seeds():

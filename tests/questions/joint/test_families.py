@@ -19,7 +19,7 @@ FAMILIES = {
     "timm:deit_tiny_distilled_patch16_224": (96, {"depth": 2, "img_size": 96}),  # and a distillation token
     "timm:vit_small_patch16_dinov3": (128, {"depth": 2, "img_size": 128}),  # four registers
     "timm:swin_tiny_patch4_window7_224": (224, SWIN),  # windows, channels last
-    "timm:mixer_s32_224": (224, {}),
+    "timm:mixer_s32_224": (96, {"img_size": 96}),
     "timm:regnety_002": (64, {}),
 }
 

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from kdlens.models.load import load_model
 from kdlens.questions.unicam.joint.evidence import fit_temperature
 from kdlens.questions.unicam.joint.forms import FORMS, effects_of
 from kdlens.questions.unicam.joint.knowledge import most_relevant
-from kdlens.questions.unicam.maps import Scene, Sight
+from kdlens.questions.unicam.maps import Scene, Sight, UniCAM
 from kdlens.questions.unicam.unicam import unicam
 
 
@@ -31,12 +32,30 @@ def reference(make_pictures):
     return make_pictures(48, 4, seed=4)[:2]
 
 
-@pytest.mark.parametrize("attribution", ["gradients", "occlusion"])
-def test_alone_or_among_64_others(nets, data, reference, attribution):
-    images, labels = data
-    options = {"reference": reference, "attribution": attribution}
-    whole = unicam(*nets, images, labels, **options)
-    alone = unicam(*nets, images[:1], labels[:1], **options)
+@dataclass(frozen=True)
+class Explained:
+    """Two networks and their maps by one form of attribution; nobody changes them."""
+
+    nets: tuple[nn.Module, nn.Module]
+    data: tuple[torch.Tensor, torch.Tensor]
+    reference: tuple[torch.Tensor, torch.Tensor]
+    attribution: str
+    found: UniCAM
+
+
+@pytest.fixture(scope="module", params=["gradients", "occlusion"])
+def explained(request, make_network, make_pictures):
+    nets = make_network(1), make_network(2)
+    data, reference = make_pictures(33, 4, seed=3)[:2], make_pictures(32, 4, seed=4)[:2]
+    found = unicam(*nets, *data, reference=reference, attribution=request.param)
+    return Explained(nets, data, reference, request.param, found)
+
+
+def test_alone_or_among_32_others(explained):
+    images, labels = explained.data
+    whole = explained.found
+    options = {"reference": explained.reference, "attribution": explained.attribution}
+    alone = unicam(*explained.nets, images[:1], labels[:1], **options)
     assert not whole.depends_on_batch
     assert torch.allclose(whole.raw[:1], alone.raw, atol=1e-5)
     assert torch.allclose(whole.maps[:1], alone.maps, atol=1e-5)
@@ -52,12 +71,11 @@ def test_one_signed_map_tells_both_stories(nets, data, reference):
     assert there.scale == pytest.approx(back.scale, rel=1e-5)
 
 
-@pytest.mark.parametrize("attribution", ["gradients", "occlusion"])
-def test_maps_are_drawn_from_the_difference_of_calibrated_effects(nets, data, reference, attribution):
-    found, form = unicam(*nets, *data, reference=reference, attribution=attribution), FORMS[attribution]
+def test_maps_are_drawn_from_the_difference_of_calibrated_effects(explained):
+    found, form, (images, labels) = explained.found, FORMS[explained.attribution], explained.reference
     own, other = (
-        [effect / fit_temperature(net(reference[0]), reference[1]) for effect in effects_of(form, net, *data)]
-        for net in nets
+        [effect / fit_temperature(net(images), labels) for effect in effects_of(form, net, *explained.data)]
+        for net in explained.nets
     )
     difference = tuple(a - b for a, b in zip(own, other, strict=True))
     for maps, effects in ((found.raw, difference), (found.own, tuple(own)), (found.other, tuple(other))):
