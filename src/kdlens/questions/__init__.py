@@ -9,6 +9,7 @@ QUESTIONS: Registry[Any] = Registry(
     {
         "accuracy": "kdlens.questions.accuracy.question:Accuracy",
         "class_similarity": "kdlens.questions.class_similarity.question:ClassSimilarity",
+        "conflict": "kdlens.questions.conflict.question:Conflict",
         "dissection": "kdlens.questions.dissection.question:DissectionQuestion",
         "dynamics": "kdlens.questions.dynamics.question:Dynamics",
         "knowledge": "kdlens.questions.knowledge.question:Knowledge",

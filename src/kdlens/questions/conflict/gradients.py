@@ -8,14 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kdlens.errors import ConfigError, DataError
-from kdlens.memory import portion_size
 from kdlens.models.device import device_of
 from kdlens.models.taps import record
 from kdlens.models.wrappers import unwrap
 from kdlens.nn import HME
 from kdlens.questions.conflict.cotangents import Kind, Task
 from kdlens.questions.conflict.dealing import dealt
-from kdlens.questions.conflict.gram import Losses, gram_matrix
+from kdlens.questions.conflict.gram import Losses, gram_matrix, portion_of
 from kdlens.questions.conflict.result import GradientConflict, cosines_of
 from kdlens.questions.conflict.shared import default_layer, flat_size, shared_parameters
 
@@ -87,7 +86,7 @@ def gradient_conflict(
     layer = default_layer(network, images[:1].to(device)) if layer is None else layer
     parameters = shared_parameters(network, layer)
     logits_of = kind_of(network) if kind == "auto" else kind
-    losses = Losses(task, logits_of, portion or portion_size(network, images, gradients=True))
+    losses = Losses(task, logits_of, portion or portion_of(network, images[:batch_size]))
     grams: list[Tensor] = []
     sizes: list[Tensor] = []
     for batch in dealt(labels, batch_size):

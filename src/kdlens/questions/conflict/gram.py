@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kdlens.errors import ModelError
+from kdlens.memory import estimate_batch_size
+from kdlens.models.device import device_of
 from kdlens.models.nested import first_tensor
 from kdlens.models.state import undisturbed
 from kdlens.models.wrappers import unwrap
@@ -22,6 +24,16 @@ MOST_BYTES = 1 << 30
 """Gradients held at once; a larger layer is taken in parts, with a forward pass for each."""
 
 _COLUMNS = 1 << 22
+
+_SMALL = 8 * 3 * 256 * 256
+"""Numbers in a batch that needs no estimate of memory."""
+
+
+def portion_of(network: nn.Module, images: Tensor) -> int:
+    """How many images of a batch to pass at once: all, where they are few and small, else by an estimate of memory."""
+    if images.numel() <= _SMALL:
+        return max(1, len(images))
+    return max(1, estimate_batch_size(network, images[:1].to(device_of(network))) // 2)
 
 
 class Losses:
