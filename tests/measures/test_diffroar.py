@@ -12,9 +12,9 @@ from torch import nn
 
 import kdlens
 from kdlens.errors import ConfigError, DataError, ModelError, StatisticsError
-from kdlens.measures.architecture import fresh_copy
 from kdlens.measures.diffroar import diffroar
 from kdlens.measures.masked import Masked, ends, fill_value, gradients, rank
+from kdlens.models.fresh import fresh_copy
 from kdlens.training.batches import as_batches
 
 COORDINATES = 8

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from kdlens.errors import ConfigError, StatisticsError, did_you_mean
-from kdlens.measures.architecture import fresh_copy
 from kdlens.measures.masked import Attribution, Masked, Ranking, fill_value, rank
 from kdlens.models.device import device_of
+from kdlens.models.fresh import fresh_copy
 from kdlens.models.given import require_network
 from kdlens.models.state import undisturbed
 from kdlens.stats.resampling import Interval, seed_interval

@@ -7,10 +7,18 @@ from typing import Any
 from torch import Tensor, nn
 
 from kdlens.errors import ConfigError, did_you_mean
+from kdlens.models.trees import mixtures
 from kdlens.nn import attention_entropy, attention_modules, attention_parameters, parameter_groups
 from kdlens.nn.virtual import VirtualAttention
 
-DEFAULTS: dict[str, Any] = {"entropy": 0.0, "lr": None, "weight_decay": 0.0, "from_epoch": 0, "temperature": None}
+DEFAULTS: dict[str, Any] = {
+    "entropy": 0.0,
+    "lr": None,
+    "weight_decay": 0.0,
+    "from_epoch": 0,
+    "temperature": None,
+    "stages": 1,
+}
 
 TERM = "attention_entropy"
 """What the entropy is called among the terms of a loss and in the history."""
@@ -23,7 +31,8 @@ def resolve_attention(given: Mapping[str, Any] | None, student: nn.Module, epoch
     the logits, which the schedule multiplies as it does the optimiser's (None: the optimiser's); `weight_decay` of the
     logits; `from_epoch`, how many epochs they wait; `temperature`: a number, `{"start": 5.0, "end": 0.1}` (geometric,
     from the first epoch to the last), `{"start": 5.0, "schedule": "inverse"}` (start / epoch, from 1: the published
-    code's) or None (as the student has it).
+    code's) or None (as the student has it); `stages`: 2 trains the tree that was found again, see
+    `kdlens.training.two_stages`.
 
     Args:
         given: options, or None for the defaults.
@@ -57,6 +66,10 @@ def resolve_attention(given: Mapping[str, Any] | None, student: nn.Module, epoch
         _at_least_0("lr", options["lr"])
     if not isinstance(options["from_epoch"], int):
         raise ConfigError(f"attention.from_epoch is a number of epochs, not {options['from_epoch']}")
+    if options["stages"] not in (1, 2):
+        raise ConfigError(f"attention.stages is 1 or 2, not {options['stages']}")
+    if options["stages"] == 2:
+        mixtures(student)
     options["temperature"] = _temperature(options["temperature"], student, epochs)
     return options
 

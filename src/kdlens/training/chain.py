@@ -54,4 +54,4 @@ def distill_chain(
         title = None if last else f"assistant {number}"
         mine = attention if attended[number] or not any(attended[1:]) else None
         results.append(distill(teacher, student, train_data, out=place, attention=mine, **{"title": title, **options}))
-    return replace(results[-1], earlier=tuple(results[:-1]))
+    return replace(results[-1], earlier=(*results[:-1], *results[-1].earlier))

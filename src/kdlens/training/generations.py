@@ -47,7 +47,7 @@ def train_generations(
         earlier.append(launch.earlier(f"generation-{generation}", seed=seed).train(teacher, network, method))
         teacher = network
     result = launch.train(teacher, student, loss)
-    return TrainResult(student, result.history, result.folder, result.path_lengths, loss, tuple(earlier))
+    return TrainResult(student, result.history, result.folder, result.path_lengths, loss, (*earlier, *result.earlier))
 
 
 def check_same_architecture(teacher: nn.Module, student: nn.Module) -> None:

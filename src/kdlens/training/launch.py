@@ -20,6 +20,7 @@ from kdlens.training.paths import choose_path_layers, layer_weights
 from kdlens.training.result import TrainResult
 from kdlens.training.settings import Settings
 from kdlens.training.trainer import Task, Trainer
+from kdlens.training.two_stages import train_two_stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,12 @@ class Launch:
     listener: Listener | None = None
 
     def train(self, teacher: nn.Module | None, student: nn.Module, loss: Loss) -> TrainResult:
-        """Train `student`, or take it from the folder where that is finished."""
+        """Train `student`, in one stage or in two, or take it from the folder where that is finished."""
+        two = (self.settings.attention or {}).get("stages") == 2
+        return train_two_stages(self, teacher, student, loss) if two else self.train_once(teacher, student, loss)
+
+    def train_once(self, teacher: nn.Module | None, student: nn.Module, loss: Loss) -> TrainResult:
+        """Train `student` in one stage."""
         processes = Processes(self.device)
         loss.plan(self.settings.epochs)
         layers = self._path_layers(student.to(processes.device), processes.device)

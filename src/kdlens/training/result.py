@@ -24,7 +24,7 @@ class TrainResult:
         folder: where it is stored, or None.
         path_lengths: how far the weights of the recorded layers travelled.
         loss: the method, with what it learned itself (a regressor, say).
-        earlier: trainings this one built on, first to last: generations, links of a chain.
+        earlier: trainings this one built on, first to last: generations, links of a chain, the soft stage.
     """
 
     network: nn.Module

@@ -124,7 +124,7 @@ class BinaryKD(Loss):
         _check(self.pos_weight, self.reduction)
         if self.student_kind == "softmax" and self.soft_target == "sigmoid":
             raise ConfigError(
-                'the shares of a softmax add up to 1 and sigmoids do not, so a student_kind="softmax" could never learn '
+                'the shares of a softmax add up to 1 and sigmoids do not, so student_kind="softmax" could never learn '
                 'soft_target="sigmoid"; use soft_target="marginal" or student_kind="sigmoid"'
             )
 

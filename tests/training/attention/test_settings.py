@@ -5,78 +5,33 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from kdlens.errors import ConfigError
 from kdlens.models.weights import read_weights
-from kdlens.nn import HME, VAM, LinearHeads, attention_entropy, attention_modules, attention_parameters, insert_vam
+from kdlens.nn import VAM, attention_entropy, attention_modules, attention_parameters
 from kdlens.training.api import distill
 from kdlens.training.chain import distill_chain
 
 ANNEALED = {"entropy": 0.2, "lr": 0.1, "from_epoch": 1, "temperature": {"start": 2.0, "end": 0.5}}
 
 
-class StopError(Exception):
-    pass
-
-
-def stop_after(steps):
-    left = [steps]
-
-    def listener(event):
-        left[0] -= event.kind == "step"
-        if left[0] == 0:
-            raise StopError
-
-    return listener
-
-
-def tiny_hme(*, seed=0):
-    """A trunk, two levels of two experts, five heads."""
-
-    def expert(inputs, outputs):
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        last = [nn.Sequential(expert(4, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten()) for _ in range(2)]
-        return HME(expert(3, 6), [[expert(6, 4) for _ in range(2)], last], LinearHeads(4, 5))
-
-
-def with_vam(network, **options):
-    insert_vam(network, **options)
-    return network
-
-
 @pytest.fixture(params=["hme", "vam"])
-def student(request, make_network):
-    return tiny_hme() if request.param == "hme" else with_vam(make_network(4))
-
-
-def logits_of(network):
-    return [parameter.detach().clone() for parameter in attention_parameters(network)]
+def student(request, tiny_hme, vam_network):
+    return tiny_hme() if request.param == "hme" else vam_network()
 
 
 def temperatures(network):
     return {module.temperature for _, module in attention_modules(network)}
 
 
-def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-def train(student, data, **options):
-    return distill(None, student, data, method="labels", **{"epochs": 3, "batch_size": 20, "seed": 4, **options})
-
-
-def test_a_student_without_attention_is_trained_as_ever(data, make_network, tmp_path):
+def test_a_student_without_attention_is_trained_as_ever(data, make_network, tmp_path, train):
     result = train(make_network(4), data, out=tmp_path / "run")
     assert not any("attention" in name for name in result.history[0])
     with pytest.raises(ConfigError, match=r"attention is set, but the student \(Sequential\) has none; put some in"):
         train(make_network(4), data, attention={})
 
 
-def test_the_entropy_is_a_term_of_any_method_and_lowers_itself(student, data):
+def test_the_entropy_is_a_term_of_any_method_and_lowers_itself(student, data, train):
     before = copy.deepcopy(student)
     plain = train(before, data)
     result = train(student, data, attention={"entropy": 30.0, "lr": 0.5})
@@ -88,12 +43,12 @@ def test_the_entropy_is_a_term_of_any_method_and_lowers_itself(student, data):
     assert "loss_attention_entropy" not in plain.history[0]
 
 
-def test_the_term_is_gamma_times_the_entropy(student, data):
+def test_the_term_is_gamma_times_the_entropy(student, data, train):
     row = train(student, data, epochs=1, attention={"entropy": 0.25, "lr": 0.0}).history[0]
     assert row["loss_attention_entropy"] == pytest.approx(0.25 * attention_entropy(student).item())
 
 
-def test_logits_have_no_weight_decay_unless_asked(student, data):
+def test_logits_have_no_weight_decay_unless_asked(student, data, train, logits_of):
     with torch.no_grad():
         for parameter in attention_parameters(student):
             parameter.copy_(torch.arange(parameter.numel()).view_as(parameter))
@@ -106,7 +61,7 @@ def test_logits_have_no_weight_decay_unless_asked(student, data):
         torch.testing.assert_close(shrunk, start * 0.9**6, rtol=1e-2, atol=1e-2)  # (1 - lr x decay) at 6 updates
 
 
-def test_logits_have_a_rate_of_their_own_that_follows_the_schedule(student, data):
+def test_logits_have_a_rate_of_their_own_that_follows_the_schedule(student, data, train, logits_of):
     """Plain SGD moves by rate times gradient: with one update, ten times the rate is ten times the way."""
     sgd = {"name": "sgd", "lr": 0.01, "momentum": 0.0, "weight_decay": 0.0}
     ways = []
@@ -121,7 +76,7 @@ def test_logits_have_a_rate_of_their_own_that_follows_the_schedule(student, data
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_logits_wait(student, data, optimizer):
+def test_logits_wait(student, data, optimizer, train, logits_of, same):
     before = logits_of(student)
     train(student, data, epochs=2, optimizer=optimizer, attention={"from_epoch": 2, "entropy": 1.0})
     assert same(before, logits_of(student))
@@ -139,7 +94,7 @@ def test_logits_wait(student, data, optimizer):
         ({"start": 6.0, "schedule": "inverse"}, [6.0, 3.0, 2.0]),
     ],
 )
-def test_the_temperature_is_a_function_of_the_epoch(student, data, temperature, expected, tmp_path):
+def test_the_temperature_is_a_function_of_the_epoch(student, data, temperature, expected, tmp_path, train):
     result = train(student, data, attention={"temperature": temperature}, out=tmp_path, record_epochs="all")
     assert [row["attention_temperature"] for row in result.history] == pytest.approx(expected)
     (last,) = temperatures(student)
@@ -148,19 +103,18 @@ def test_the_temperature_is_a_function_of_the_epoch(student, data, temperature, 
 
 @pytest.mark.parametrize("stop", [1, 3, 5])
 @pytest.mark.parametrize("more", [{}, {"precision": "bf16", "clip": 0.5, "optimizer": "adam"}])
-def test_stopped_and_continued_equals_straight(student, data, stop, more, tmp_path):
+def test_stopped_and_continued_equals_straight(student, data, stop, more, tmp_path, train, stopped, same):
     options = {"attention": ANNEALED, "save_every": 1, **more}
-    straight, stopped, continued = student, copy.deepcopy(student), copy.deepcopy(student)
+    straight, started, continued = student, copy.deepcopy(student), copy.deepcopy(student)
     first = train(straight, data, out=tmp_path / "straight", **options)
-    with pytest.raises(StopError):
-        train(stopped, data, out=tmp_path / "stopped", progress=stop_after(stop), **options)
+    stopped(stop, train, started, data, out=tmp_path / "stopped", **options)
     second = train(continued, data, out=tmp_path / "stopped", **options)
     assert same(straight.state_dict().values(), continued.state_dict().values())
     assert temperatures(straight) == temperatures(continued) == {0.5}
     assert [row["loss"] for row in first.history] == [row["loss"] for row in second.history]
 
 
-def test_a_finished_training_comes_back_with_its_temperature(student, data, tmp_path):
+def test_a_finished_training_comes_back_with_its_temperature(student, data, tmp_path, train):
     again = copy.deepcopy(student)
     for network in (student, again):
         train(network, data, out=tmp_path, attention=ANNEALED)
@@ -169,24 +123,24 @@ def test_a_finished_training_comes_back_with_its_temperature(student, data, tmp_
     torch.testing.assert_close(student(images), again(images), rtol=0, atol=0)
 
 
-def test_other_attention_is_another_training(student, data, tmp_path):
+def test_other_attention_is_another_training(student, data, tmp_path, train):
     again = copy.deepcopy(student)
     train(student, data, out=tmp_path)
     with pytest.raises(OSError, match=r"training\.attention\.entropy was 0\.0, now 0\.1"):
         train(again, data, out=tmp_path, attention={"entropy": 0.1})
 
 
-def test_another_temperature_of_the_network_is_another_training(make_network, data, tmp_path):
-    train(with_vam(make_network(4)), data, out=tmp_path)
+def test_another_temperature_of_the_network_is_another_training(make_network, data, tmp_path, train, vam_network):
+    train(vam_network(), data, out=tmp_path)
     with pytest.raises(OSError, match=r"training\.attention\.temperature was 1\.0, now 0\.5"):
-        train(with_vam(make_network(4), temperature=0.5), data, out=tmp_path)
+        train(vam_network(temperature=0.5), data, out=tmp_path)
 
 
-def test_phases_of_a_method_leave_a_rate_of_its_own_alone(make_network, data):
+def test_phases_of_a_method_leave_a_rate_of_its_own_alone(make_network, data, logits_of, vam_network):
     """layer-mse fine-tunes what follows the layer with a rate of its own; here attention lies behind the layer."""
     moved = []
     for lr in (1e-6, 0.05):
-        student = with_vam(make_network(4), where=["layer2.0"])
+        student = vam_network(where=["layer2.0"])
         before = logits_of(student)
         teacher = make_network(4, seed=1)
         phases = {"layer": "layer1.0", "match_epochs": 1, "fine_tune_lr": 0.05}
@@ -195,8 +149,8 @@ def test_phases_of_a_method_leave_a_rate_of_its_own_alone(make_network, data):
     assert moved[0] < 1e-4 < moved[1]
 
 
-def test_attention_up_to_a_matched_layer_is_frozen_with_it(make_network, data, tmp_path):
-    student = with_vam(make_network(4), where=["layer2.0"])
+def test_attention_up_to_a_matched_layer_is_frozen_with_it(make_network, data, tmp_path, vam_network):
+    student = vam_network(where=["layer2.0"])
     options = {"method": "layer-mse", "layer": "layer2.0", "epochs": 2, "match_epochs": 1, "batch_size": 20}
     distill(make_network(4, seed=1), student, data, out=tmp_path, record_epochs="all", **options)
     after_1, after_2 = (read_weights(tmp_path / f"checkpoints/epoch-00{epoch}.safetensors") for epoch in (1, 2))
@@ -204,7 +158,7 @@ def test_attention_up_to_a_matched_layer_is_frozen_with_it(make_network, data, t
     assert after_1["layer2.0.vam_logits"].abs().max() > 0
 
 
-def test_hard_attention_from_the_start_trains_the_one_tree(data):
+def test_hard_attention_from_the_start_trains_the_one_tree(data, train, logits_of, same, tiny_hme):
     student = tiny_hme()
     before, read = logits_of(student), []
     train(student, data, attention={"temperature": 0})
@@ -213,7 +167,7 @@ def test_hard_attention_from_the_start_trains_the_one_tree(data):
     assert all(experts for experts in read)
 
 
-def test_in_a_chain_it_is_for_those_that_have_some(make_network, data):
+def test_in_a_chain_it_is_for_those_that_have_some(make_network, data, tiny_hme):
     chain = [make_network(8, seed=1), make_network(6, seed=2), tiny_hme()]
     result = distill_chain(chain, data, epochs=1, attention={"temperature": 0.5})
     assert result.history[0]["attention_temperature"] == 0.5
@@ -241,13 +195,13 @@ def test_in_a_chain_it_is_for_those_that_have_some(make_network, data):
         (0.1, r'attention is a mapping of options, e.g. \{"entropy": 0.1\}, not 0.1'),
     ],
 )
-def test_senseless_options_are_refused(make_network, data, options, message):
+def test_senseless_options_are_refused(make_network, data, options, message, train, vam_network):
     with pytest.raises(ConfigError, match=message):
-        train(with_vam(make_network(4)), data, attention=options)
+        train(vam_network(), data, attention=options)
 
 
-def test_folding_after_training_keeps_what_was_learned(make_network, data):
-    student = with_vam(make_network(4))
+def test_folding_after_training_keeps_what_was_learned(make_network, data, train, vam_network):
+    student = vam_network()
     train(student, data, attention={"lr": 1.0, "entropy": 1.0, "temperature": {"start": 1.0, "end": 0.3}})
     images = data[0][:4]
     before = student(images)

@@ -1,6 +1,7 @@
 """The same architecture with other first weights, from a network alone."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -25,17 +26,42 @@ def fresh_copy(model: nn.Module, seed: int) -> nn.Module:
         (True, False)
     """
     fresh = copy.deepcopy(unwrap(model)).cpu()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for name, module in fresh.named_modules():
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if callable(reset):
-                reset()
-            elif any(True for _ in module.parameters(recurse=False)):
-                raise ModelError(
-                    f'"{name}" ({type(module).__name__}) has parameters and no reset_parameters(), so its first '
-                    "weights cannot be drawn again; give build, a function from a seed to a network with new weights"
-                )
+    draw_anew(fresh, seed)
     for parameter in fresh.parameters():
         parameter.requires_grad_(True)
     return fresh
+
+
+def draw_anew(
+    network: nn.Module,
+    seed: int,
+    *,
+    keep: Callable[[nn.Module], bool] = lambda module: False,
+    then: Callable[[nn.Module], None] = lambda module: None,
+) -> None:
+    """Draw the weights of a network on the CPU anew, in place; the global random state is not touched.
+
+    Args:
+        network: it is changed.
+        seed: decides the weights.
+        keep: modules whose own parameters stay as they are.
+        then: called with every module that was drawn, to initialise it in another way.
+
+    Raises:
+        ModelError: as for `fresh_copy`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in network.named_modules():
+            if keep(module):
+                continue
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+                then(module)
+            elif any(True for _ in module.parameters(recurse=False)):
+                raise ModelError(
+                    f'"{name}" ({type(module).__name__}) has parameters and no reset_parameters(), so its first '
+                    "weights cannot be drawn again; write one, or give build, a function from a seed to a network with "
+                    "new weights, where that can be given"
+                )
