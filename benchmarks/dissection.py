@@ -190,8 +190,9 @@ def several() -> Iterator[list[str]]:
             write_broden(make(), folder() / kind)
         for kind in ("drawn in memory", *FOLDERS):
             pairs = []
-            for _ in range(3):  # in turns, so that other programs disturb both alike
-                both = (measure(f"benchmarks.dissection:{job}", options={"BENCHMARK_KIND": kind}) for job in JOBS)
+            for _ in range(2):  # in turns, so that other programs disturb both alike
+                options = {"BENCHMARK_KIND": kind}
+                both = (measure(f"benchmarks.dissection:{job}", repeats=2, options=options) for job in JOBS)
                 pairs.append([one.cpu_seconds for one in both])
             one, three = (min(seconds) for seconds in zip(*pairs, strict=True))
             yield [kind, f"{one:.2f} s", f"{three:.2f} s", f"{three / one:.2f}x", f"{(three - one) / 2 / one:.0%}"]
