@@ -63,6 +63,7 @@ class ModelSection(Strict):
         weights: a safetensors or .pt file, or one for every seed.
         classes: number of classes; `None` takes the dataset's.
         options: further arguments of the architecture.
+        vam: put virtual attention in before the weights are loaded: true, or options of `kdlens.nn.insert_vam`.
         training: folder of its training, or one for every seed, for questions about how it learned.
     """
 
@@ -70,6 +71,7 @@ class ModelSection(Strict):
     weights: str | list[str]
     classes: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = {}
+    vam: bool | dict[str, Any] | None = None
     training: str | list[str] | None = None
 
     @property

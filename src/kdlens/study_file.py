@@ -123,6 +123,7 @@ def load_networks(config: StudyConfig, base: Path, *, classes: int, allow_code: 
                 weights=base / weights,
                 classes=section.classes or classes,
                 allow_code=allow_code,
+                vam=section.vam,
                 **section.options,
             )
             network = Network(name, role, module, seed, section.arch, weights)

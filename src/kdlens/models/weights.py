@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from kdlens.errors import ModelError
 from kdlens.files import whole
 from kdlens.models.checkpoints import read_tensors
-from kdlens.models.keys import fit_keys
+from kdlens.models.keys import Fit, fit_keys
 from kdlens.models.wrappers import unwrap
+from kdlens.nn.virtual import LOGITS, VirtualAttention
 
 _HEADER = "kdlens"
+VIRTUAL = "vam"
+"""Temperature and scale of layers with virtual attention in the header: without them its logits mean another thing."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,17 @@ def read_weights(path: str | os.PathLike[str], *, key: str | None = None) -> dic
         ...     sorted(read_weights(place + "/a.safetensors"))
         ['bias', 'weight']
     """
-    path = Path(path)
+    return _read(Path(path), key)[0]
+
+
+def _read(path: Path, key: str | None) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Tensors, tied ones twice, and the header."""
     tensors, metadata = read_tensors(path, key)
     for copy, original in _entry(metadata, "tied").items():
         if original not in tensors:
             raise ModelError(f'{path} is damaged: "{copy}" is tied to "{original}", which is not in it')
         tensors[copy] = tensors[original]
-    return tensors
+    return tensors, metadata
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool
     """Load the weights in a file into a network.
 
     Prefixes that wrappers leave in keys (`module.`, `model.`, `_orig_mod.`, also stacked) are taken off. The network
-    changes only if nothing is wrong.
+    changes only if nothing is wrong. Virtual attention gets the temperature it was saved with.
 
     Args:
         model: any network, wrapped or not.
@@ -108,11 +115,43 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool
         LoadReport(missing=(), unexpected=(), renamed_prefix='', mismatched=())
     """
     network = unwrap(model)
-    fit = fit_keys(network, read_weights(path))
+    tensors, metadata = _read(Path(path), None)
+    fit = fit_keys(network, tensors)
     if strict and fit.problem:
-        raise ModelError(f"{path} does not fit {type(network).__name__}: {fit.problem}")
+        raise ModelError(f"{path} does not fit {type(network).__name__}: {_vam_problem(fit) or fit.problem}")
     network.load_state_dict(fit.usable, strict=False)
+    stored = _entry(metadata, VIRTUAL)
+    for name, layer in virtual_layers(network):
+        layer.temperature = stored.get(name, {}).get("temperature", layer.temperature)
+        layer.rescale = stored.get(name, {}).get("rescale", layer.rescale)
     return LoadReport(fit.missing, fit.unexpected, fit.prefix, fit.mismatched)
+
+
+def virtual_layers(network: nn.Module) -> list[tuple[str, VirtualAttention]]:
+    """Return the layers with virtual attention, with their names."""
+    return [(name, module) for name, module in network.named_modules() if isinstance(module, VirtualAttention)]
+
+
+def _vam_problem(fit: Fit) -> str:
+    """Say it plainly when all that is wrong is virtual attention on one side only, or in other blocks."""
+    wrong = [*fit.missing, *fit.unexpected, *(text.partition(":")[0] for text in fit.mismatched)]
+    if not wrong or not all(name.endswith(LOGITS) for name in wrong):
+        return ""
+    layer = wrong[0].rpartition(".")[0]
+    if not fit.missing and not fit.mismatched:
+        return (
+            f'the file has virtual attention (in "{layer}") and the network has none there; load it with vam=True, or '
+            "the options it was inserted with (vam: in a yaml file), or fold it before saving: "
+            "kdlens.nn.VAM(network).fold()"
+        )
+    if not fit.unexpected and not fit.mismatched:
+        return (
+            f'the network has virtual attention (in "{layer}") and the file has none there; leave out vam, or insert '
+            "it after loading: kdlens.nn.insert_vam(network)"
+        )
+    mine, theirs = (*fit.missing, "")[0], (*fit.unexpected, "")[0]
+    detail = fit.mismatched[0] if fit.mismatched else f"{theirs} in the file, {mine} in the network"
+    return f"virtual attention is split in another way ({detail}); give vam the blocks and layers it was trained with"
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -135,8 +174,12 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str], metadata: Mappi
         ...     read_metadata(place + "/a.safetensors")
         {'epochs': 30}
     """
-    tensors, tied = _untied(unwrap(model))
-    header = {_HEADER: json.dumps({"metadata": dict(metadata or {}), "tied": tied})}
+    network = unwrap(model)
+    tensors, tied = _untied(network)
+    kept: dict[str, Any] = {"metadata": dict(metadata or {}), "tied": tied}
+    if virtual := {n: {"temperature": x.temperature, "rescale": x.rescale} for n, x in virtual_layers(network)}:
+        kept[VIRTUAL] = virtual
+    header = {_HEADER: json.dumps(kept)}
     path = Path(path)
     if not path.parent.is_dir():
         raise ModelError(f"cannot write {path}: there is no folder {path.parent}")

@@ -25,12 +25,14 @@ class NetworkSection(Strict):
         weights: a safetensors or .pt file; a teacher without weights is trained on the labels first.
         classes: number of classes; `None` takes the dataset's.
         options: further arguments of the architecture.
+        vam: put virtual attention in before the weights are loaded: true, or options of `kdlens.nn.insert_vam`.
     """
 
     arch: str
     weights: str | None = None
     classes: int | None = Field(default=None, ge=1)
     options: dict[str, Any] = Field(default_factory=dict)
+    vam: bool | dict[str, Any] | None = None
 
 
 class RecordSection(Strict):

@@ -192,6 +192,7 @@ class _Run:
                 weights=None if section.weights is None else self.base / section.weights,
                 classes=section.classes or len(self.images.classes),
                 allow_code=self.allow_code,
+                vam=section.vam,
                 **{**_channels(section, self.images), **section.options},
             )
 
