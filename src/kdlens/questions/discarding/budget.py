@@ -49,7 +49,7 @@ class Budget:
     @property
     def few(self) -> int:
         """Draws repeated at other noise sizes."""
-        return max(8, self.probes // 16)
+        return max(4, self.probes // 16)
 
     @property
     def points(self) -> int:

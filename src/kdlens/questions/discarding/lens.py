@@ -34,10 +34,17 @@ class Lens:
         """Return the positive part of the activation, as the published code does, one long vector an input."""
         return self.activation(x).flatten(1).relu()
 
+    def activations(self, x: Float[Tensor, "..."], noise: Float[Tensor, "r ..."]) -> Float[Tensor, "r ..."]:
+        """Return the layer's activations for x + noise, without gradients."""
+        with torch.no_grad():
+            return torch.cat([self.activation(x + part.to(x)) for part in noise.split(self.rows)])
+
     def changes(
         self, x: Float[Tensor, "..."], noise: Float[Tensor, "r ..."], clean: Float[Tensor, " units"]
     ) -> Float[Tensor, "r units"]:
         """Return f(x + noise) - f(x), without gradients."""
+        if not len(noise):
+            return clean.new_zeros(0, len(clean))
         with torch.no_grad():
             return torch.cat([self.feature(x + part.to(x)) - clean for part in noise.split(self.rows)])
 
@@ -59,7 +66,30 @@ def lens(model: nn.Module, layer: str, images: Float[Tensor, "n ..."], grid: Gri
     cells = Cells(tuple(images.shape[1:]), grid)
     rows = _rows(model, images)
     with upto(model, layer) as activation:
-        yield Lens(activation, cells, rows, device_of(model))
+        device = device_of(model)
+        if device.type == "cpu" and images.dim() == 4:
+            activation = _channels_last(activation, images[:1].repeat(2, 1, 1, 1))
+        yield Lens(activation, cells, rows, device)
+
+
+def _channels_last(activation: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same function with inputs laid out channels last, on which convolutions of a processor are a tenth faster.
+
+    Networks that do not bear it (by `view`, say) or do not give the same keep the usual layout.
+    """
+
+    def faster(x: Tensor) -> Tensor:
+        return activation(x.contiguous(memory_format=torch.channels_last))
+
+    with torch.no_grad():
+        usual = activation(images)
+        try:
+            same = usual.numel() > 0 and torch.allclose(
+                faster(images), usual, rtol=1e-3, atol=1e-4 * float(usual.abs().amax())
+            )
+        except RuntimeError:
+            same = False
+    return faster if same else activation
 
 
 def _rows(model: nn.Module, images: Tensor) -> int:

@@ -50,26 +50,29 @@ def measure(
         The slopes, or None where no feature moves (or one is not finite): the image cannot be judged.
     """
     spread = lens.cells.spread(sigma.float().view(1, *lens.cells.shape)).to(x)
-    with torch.no_grad():
-        shape, clean = tuple(lens.activation(x[None]).shape[1:]), lens.feature(x[None])[0]
-    kept: list[Tensor] = []
+    few, head = budget.few, noise.normal("draws", (min(budget.first, budget.draws), *x.shape))
+    together = torch.cat([torch.zeros_like(head[:1]), start * head[:few], spread.cpu() * head])
+    activation = lens.activations(x, together)  # one pass for the clean input, the unit and the first draws
+    feature = activation.flatten(1).relu()
+    clean, unit = feature[0], (feature[1 : 1 + few] - feature[0]).double().square().sum(1).mean()
+    ready = [feature[1 + few :] - clean]
 
     def draw(count: int) -> Tensor:
-        kept.append(noise.normal("draws", (count, *x.shape)))
-        return lens.changes(x, spread.cpu() * kept[-1], clean)
+        if ready and count == len(ready[0]):
+            return ready.pop()
+        return lens.changes(x, spread.cpu() * noise.normal("draws", (count, *x.shape)), clean)
 
     if budget.allows_basis(len(clean)):
-        vectors = chosen_vectors(draw, shape, noise, budget)
+        vectors = chosen_vectors(draw, tuple(activation.shape[1:]), noise, budget)
         energies = vectors.moved.double().square().sum(1)
     else:
         vectors = None
-        kept.append(noise.normal("draws", (budget.draws, *x.shape)))
-        energies = lens.energies(x, spread.cpu() * kept[-1], clean)
-    few = kept[0][: budget.few]
-    unit = lens.energies(x, start * few, clean).mean()
-    here = energies[: budget.few].mean()
+        more = noise.normal("draws", (budget.draws - len(head), *x.shape))
+        energies = lens.energies(x, spread.cpu() * more, clean)
+        energies = torch.cat([ready.pop().double().square().sum(1), energies])
+    here = energies[:few].mean()
     even = bool((sigma == STEP * start).all())  # then a step below is the unit's own noise
-    below = unit if even else lens.energies(x, spread.cpu() / STEP * few, clean).mean()
+    below = unit if even else lens.energies(x, spread.cpu() / STEP * head[:few], clean).mean()
     if not (torch.isfinite(torch.stack([unit, here, below])).all() and unit > 0 and here > 0 and below > 0):
         return None
     decay = (1 - 0.5 * (here / below).log() / math.log(STEP)).clamp(-0.5, 0.9)
