@@ -4,11 +4,11 @@ python -m benchmarks.vam --folder runs --seeds 10      # resumes; tables at the 
 python -m benchmarks.vam --cost                        # training and inference time beside the plain student, only
 python -m benchmarks.vam --scale smoke                 # a minute, means nothing
 
-Photographs of Fashion-MNIST that come with kdlens: 5,000 to learn from, 1,000 of the training split held out to choose
-settings by, 2,000 of the test split, looked at once, for the comparison. The paper's gamma, block size and temperature
-are not known, so each is varied alone around the middle setting, and so is the learning rate of the attention (ten times
-that of the weights), without which it hardly moves; KD chooses its temperature on the same images. Runs of
-one seed share first weights and the order of images, so differences are taken seed by seed.
+Photographs of Fashion-MNIST that come with kdlens: 5,000 to learn from, 1,000 of the training split held out to
+choose settings by, 2,000 of the test split, looked at once, for the comparison. The paper's gamma, block size and
+temperature are not known, so each is varied alone around the middle setting, and so is the learning rate of the
+attention: with that of the weights it hardly moves. KD chooses its temperature on the same images. Runs of one seed
+share first weights and the order of images, so differences are taken seed by seed.
 """
 
 import argparse

@@ -202,7 +202,7 @@ def test_two_logits_in_multiclass_mode_count_by_the_larger():
     torch.testing.assert_close(out.logits, out.pair_logits.max(dim=2).values)
 
 
-@pytest.mark.parametrize("name", ["hme_resnet8", "hme_wrn_10_1", "hme_vgg8", "hme_resnet8x4"])
+@pytest.mark.parametrize("name", ["hme_resnet8", "hme_wrn_10_1", "hme_vgg8", "hme_resnet8x4", "hme_smoothcnn8"])
 def test_zoo_networks_are_cut_and_come_back_from_a_file(name, tmp_path):
     network = kdlens.load_model(f"zoo:{name}", classes=7)
     network.temperature = 0.3

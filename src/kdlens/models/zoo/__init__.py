@@ -64,7 +64,8 @@ def _family_member(name: str) -> Builder | None:
 def _hme(backbone: str) -> Builder | None:
     from kdlens.models.zoo.hme import RESNETS, VGGS, hme
 
-    valid = backbone in RESNETS or backbone in VGGS or (backbone.startswith("wrn_") and backbone in ZOO)
+    family = backbone.startswith(("wrn_", "cnn", "smoothcnn")) and backbone in ZOO
+    valid = backbone in RESNETS or backbone in VGGS or family
     return partial(hme, backbone) if valid else None
 
 

@@ -1,6 +1,5 @@
 """Three-block CNNs, small enough to train in a minute: for demos, tests and first steps."""
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch.nn.functional as F
@@ -24,10 +23,9 @@ class SmallCNN(nn.Module):
 
     def __init__(self, width: int, num_classes: int = 10, in_channels: int = 3, *, smooth: bool = False) -> None:
         super().__init__()
-        halve = nn.AvgPool2d if smooth else nn.MaxPool2d
-        self.layer1 = nn.Sequential(*_convolved(in_channels, width, smooth))
-        self.layer2 = nn.Sequential(halve(2), *_convolved(width, 2 * width, smooth))
-        self.layer3 = nn.Sequential(halve(2), *_convolved(2 * width, 4 * width, smooth))
+        self.layer1 = stage(in_channels, width, smooth=smooth, pool=False)
+        self.layer2 = stage(width, 2 * width, smooth=smooth)
+        self.layer3 = stage(2 * width, 4 * width, smooth=smooth)
         self.fc = nn.Linear(4 * width, num_classes)
         initialise(self)
 
@@ -37,9 +35,11 @@ class SmallCNN(nn.Module):
         return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _convolved(inputs: int, outputs: int, smooth: bool) -> Iterable[nn.Module]:
-    """Convolution, batch norm and activation."""
-    return [*conv_bn(inputs, outputs, relu=False), nn.SiLU()] if smooth else conv_bn(inputs, outputs)
+def stage(inputs: int, outputs: int, *, smooth: bool, pool: bool = True) -> nn.Sequential:
+    """Convolution, batch norm and activation, after a 2x2 pooling if wanted."""
+    halve: list[nn.Module] = [nn.AvgPool2d(2) if smooth else nn.MaxPool2d(2)] if pool else []
+    convolved = [*conv_bn(inputs, outputs, relu=False), nn.SiLU()] if smooth else conv_bn(inputs, outputs)
+    return nn.Sequential(*halve, *convolved)
 
 
 cnn8 = partial(SmallCNN, 8)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import nn
 
 from kdlens.errors import ConfigError, UnknownNameError
-from kdlens.models.zoo import resnet, vgg, wrn
+from kdlens.models.zoo import cnn, resnet, vgg, wrn
 from kdlens.models.zoo.common import conv_bn, initialise
 from kdlens.nn.heads import LinearHeads
 from kdlens.nn.hme import HME, TaskMode
@@ -59,7 +59,7 @@ def hme(
     """Cut a network of the zoo into a mixture of experts.
 
     Args:
-        backbone: a ResNet, WRN or VGG of the zoo, by name.
+        backbone: a ResNet, WRN, VGG or small CNN of the zoo, by name.
         num_classes: K.
         in_channels: channels of the image.
         experts: N, into how many parts every stage but the first is cut; it must divide their channels.
@@ -84,7 +84,9 @@ def hme(
                 f"stage {i + 2} of {backbone} has {width} channels, which {experts} experts do not divide"
             )
     widths = [parts.widths[0], *(width // experts for width in parts.widths[1:])]
-    levels = [[stage(widths[i], widths[i + 1]) for _ in range(experts)] for i, stage in enumerate(parts.stages)]
+    levels: list[list[nn.Module]] = [
+        [stage(widths[i], widths[i + 1]) for _ in range(experts)] for i, stage in enumerate(parts.stages)
+    ]
     levels[-1] = [_pooled(expert, parts.last, widths[-1]) for expert in levels[-1]]
     heads = LinearHeads(widths[-1], num_classes, 2 if task_mode == "binary" else 1)
     network = HME(parts.trunk, levels, heads, task_mode=task_mode, temperature=temperature)
@@ -103,9 +105,11 @@ def _parts(backbone: str, in_channels: int) -> Parts:
         return _resnet(*RESNETS[backbone], in_channels)
     if match := re.fullmatch(r"wrn_(\d{1,3})_(\d{1,2})", backbone):
         return _wrn(int(match[1]), int(match[2]), in_channels)
+    if match := re.fullmatch(r"(smooth)?cnn(\d{1,3})", backbone):
+        return _cnn(int(match[2]), in_channels, smooth=match[1] is not None)
     if backbone in VGGS:
         return _vgg(VGGS[backbone], in_channels)
-    known = ", ".join([*RESNETS, "wrn_DEPTH_WIDTH", *VGGS])
+    known = ", ".join([*RESNETS, "wrn_DEPTH_WIDTH", *VGGS, "cnnWIDTH", "smoothcnnWIDTH"])
     raise UnknownNameError(f'no mixture of experts can be cut from "{backbone}"; from these it can: {known}')
 
 
@@ -130,3 +134,8 @@ def _vgg(convolutions: Sequence[int], in_channels: int) -> Parts:
     trunk = vgg.stage(in_channels, widths[0], convolutions[0], pool=False)
     stages = [partial(vgg.stage, convolutions=convolutions[i], pool=i < 4) for i in range(1, 5)]
     return Parts(trunk, stages, widths)
+
+
+def _cnn(width: int, in_channels: int, *, smooth: bool) -> Parts:
+    trunk = cnn.stage(in_channels, width, smooth=smooth, pool=False)
+    return Parts(trunk, [partial(cnn.stage, smooth=smooth)] * 2, (width, 2 * width, 4 * width))
