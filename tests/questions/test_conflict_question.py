@@ -141,7 +141,7 @@ def test_mixtures_of_experts(attended):
     pure = answer.select(metric="tree_purity", model="kd", seed=None)[0]
     assert 0.5 <= pure.value <= 1
     assert 0 < pure.p <= 1
-    assert pure.n == 4
+    assert pure.chance > 0.5
     assert answer.arrays["routing.kd.0"].shape == (4, 3)
     assert answer.arrays["parents.kd.0"].tolist() == answer.arrays["routing.kd.0"].argmax(1).tolist()
     assert answer.select(metric="conflict_rate", model="kd", seed=None)[0].layer == "trunk"

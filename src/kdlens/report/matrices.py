@@ -1,13 +1,13 @@
 """Matrices of classes as drawings: shaded cells, like classes side by side, categories framed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from kdlens.report.blocks import Chart
-from kdlens.report.numbers import number, shorten
+from kdlens.report.numbers import MINUS, number, shorten
 from kdlens.report.svg import Svg
 
 WIDTH, LEVELS = 340, 8
@@ -15,6 +15,7 @@ _LETTER, _LINE = 6.2, 11.5
 _MOST_CELLS = 120
 _LEGEND = 30
 _MOST_NAMED = 16
+_STEP = 9
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,69 @@ class Shading:
         """
         share = (np.nan_to_num(values, nan=self.low) - self.low) / max(self.high - self.low, 1e-12)
         return np.ceil(LEVELS * np.clip(share, 0, 1) - 1e-9).astype(int)
+
+    def layers(self, values: Float[np.ndarray, "k k"], css: str) -> Iterator[tuple[Bool[np.ndarray, "k k"], str]]:
+        """Cells of every shade and their class."""
+        levels = self.level(values)
+        for level in range(1, LEVELS + 1):
+            yield levels == level, f"heat h{level} {css}"
+
+    def scale(self, drawing: Svg, left: float, top: float, css: str) -> None:
+        """Draw what the shades mean."""
+        for level in range(1, LEVELS + 1):
+            _swatch(drawing, left + 74 + _STEP * (level - 1), top, f"heat h{level} {css}")
+        drawing.text(left + 68, top + 9, f"up to {number(100 * self.low, '%')} %", "tick", anchor="end")
+        drawing.text(left + 80 + _STEP * LEVELS, top + 9, f"{number(100 * self.high, '%')} %", "tick")
+
+    def spoken(self, row: Float[np.ndarray, " k"], names: Sequence[str]) -> str:
+        """A row in words: the likest class."""
+        likest = int(np.nan_to_num(row).argmax())
+        return f"{names[likest]} {number(100 * float(np.nan_to_num(row)[likest]), '%')} %"
+
+    @property
+    def heading(self) -> str:
+        """What `spoken` says of every class."""
+        return "Likest class of each"
+
+
+@dataclass(frozen=True)
+class Diverging:
+    """Shades of two colours: one below 0, one above, the darkest at `most` and beyond; nothing near 0."""
+
+    most: float
+
+    def layers(self, values: Float[np.ndarray, "k k"], css: str) -> Iterator[tuple[Bool[np.ndarray, "k k"], str]]:
+        """Cells of every shade and their class; the colours are the same for all networks.
+
+        Example:
+            >>> found = dict((name, mask.tolist()) for mask, name in Diverging(0.5).layers(np.array([[-0.5, 0.2]]), ""))
+            >>> found["heat h8 clash"], found["heat h4 accord"]
+            ([[True, False]], [[False, True]])
+        """
+        size = np.clip(np.abs(np.nan_to_num(values)) / max(self.most, 1e-12), 0, 1)
+        levels = np.ceil(LEVELS * size - 1e-9).astype(int)
+        for level in range(1, LEVELS + 1):
+            yield (levels == level) & (values < 0), f"heat h{level} clash"
+            yield (levels == level) & (values > 0), f"heat h{level} accord"
+
+    def scale(self, drawing: Svg, left: float, top: float, css: str) -> None:
+        """Draw what the shades mean."""
+        middle = left + 36 + _STEP * LEVELS
+        for level in range(1, LEVELS + 1):
+            _swatch(drawing, middle - _STEP * level, top, f"heat h{level} clash")
+            _swatch(drawing, middle + _STEP * (level - 1), top, f"heat h{level} accord")
+        drawing.text(left + 30, top + 9, f"{MINUS}{self.most:.2f}", "tick", anchor="end")
+        drawing.text(middle + 6 + _STEP * LEVELS, top + 9, f"+{self.most:.2f}", "tick")
+
+    def spoken(self, row: Float[np.ndarray, " k"], names: Sequence[str]) -> str:
+        """A row in words: the class most opposed."""
+        lowest = int(np.nan_to_num(row, nan=np.inf).argmin())
+        return f"{names[lowest]} {number(float(np.nan_to_num(row)[lowest]))}"
+
+    @property
+    def heading(self) -> str:
+        """What `spoken` says of every class."""
+        return "Most opposed class of each"
 
 
 @dataclass(frozen=True)
@@ -64,7 +128,13 @@ class Axis:
 
 
 def matrix_chart(
-    values: Float[np.ndarray, "k k"], axis: Axis, shading: Shading, *, title: str, css: str, note: str = ""
+    values: Float[np.ndarray, "k k"],
+    axis: Axis,
+    shading: Shading | Diverging,
+    *,
+    title: str,
+    css: str,
+    note: str = "",
 ) -> Chart:
     """Draw a matrix: rows are true classes, columns the others; the diagonal is grey.
 
@@ -81,21 +151,20 @@ def matrix_chart(
     left = _left(axis, named=named)
     top = 18 if named else 4
     side = WIDTH - left - 4
-    drawing = Svg(WIDTH, top + side + _LEGEND, _spoken(title, ordered, axis))
+    drawing = Svg(WIDTH, top + side + _LEGEND, _spoken(title, ordered, axis, shading))
     drawing.rect(left, top, side, side, "sheet")
     pooled = _pooled(ordered)
     cell = side / len(pooled)
-    levels = shading.level(pooled)
-    np.fill_diagonal(levels, 0)
-    for level in range(1, LEVELS + 1):
-        if (levels == level).any():
-            drawing.path(_cells(levels == level, left, top, cell), f"heat h{level} {css}")
+    np.fill_diagonal(pooled, np.nan)
+    for cells, shade in shading.layers(pooled, css):
+        if cells.any():
+            drawing.path(_cells(cells, left, top, cell), shade)
     drawing.path(_cells(np.eye(len(pooled), dtype=bool), left, top, cell), "heat-self")
     for _, first, count in axis.frames:
         each = side / len(axis.order)
         drawing.rect(left + first * each, top + first * each, count * each, count * each, "frame")
     _labels(drawing, axis, left, top, side, named=named)
-    _scale(drawing, shading, left, top + side + 12, css)
+    shading.scale(drawing, left, top + side + 12, css)
     return Chart(title=title, note=note, drawing=drawing.markup())
 
 
@@ -125,14 +194,8 @@ def _labels(drawing: Svg, axis: Axis, left: float, top: float, side: float, *, n
             last = middle
 
 
-def _scale(drawing: Svg, shading: Shading, left: float, top: float, css: str) -> None:
-    """What the shades mean."""
-    step = 9
-    for level in range(1, LEVELS + 1):
-        place = left + 74 + step * (level - 1)
-        drawing.path(f"M{place:g},{top:g}h{step}v9h-{step}z", f"heat h{level} {css}")
-    drawing.text(left + 68, top + 9, f"up to {number(100 * shading.low, '%')} %", "tick", anchor="end")
-    drawing.text(left + 80 + step * LEVELS, top + 9, f"{number(100 * shading.high, '%')} %", "tick")
+def _swatch(drawing: Svg, place: float, top: float, css: str) -> None:
+    drawing.path(f"M{place:g},{top:g}h{_STEP}v9h-{_STEP}z", css)
 
 
 def _cells(marked: np.ndarray, left: float, top: float, cell: float) -> str:
@@ -158,12 +221,11 @@ def _pooled(ordered: Float[np.ndarray, "k k"]) -> Float[np.ndarray, "m m"]:
     return sums / size[:, None] / size[None]
 
 
-def _spoken(title: str, ordered: Float[np.ndarray, "k k"], axis: Axis) -> str:
-    """The drawing in words: of the first rows, the likest class."""
-    parts = []
-    for place, row in enumerate(np.nan_to_num(ordered)[:24]):
-        likest = int(row.argmax())
-        name, other = axis.names[axis.order[place]], axis.names[axis.order[likest]]
-        parts.append(f"{name}: {other} {number(100 * float(row[likest]), '%')} %")
+def _spoken(title: str, ordered: Float[np.ndarray, "k k"], axis: Axis, shading: Shading | Diverging) -> str:
+    """The drawing in words, of the first rows."""
+    names = [axis.names[k] for k in axis.order]
+    rows = ordered[:24].copy()
+    np.fill_diagonal(rows, np.nan)
+    parts = [f"{name}: {shading.spoken(row, names)}" for name, row in zip(names, rows, strict=False)]
     more = f"; {len(ordered) - 24} more classes" if len(ordered) > 24 else ""
-    return f"{title}. Likest class of each: {'; '.join(parts)}{more}."
+    return f"{title}. {shading.heading}: {'; '.join(parts)}{more}."

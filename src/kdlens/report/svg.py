@@ -44,9 +44,10 @@ class Svg:
         """Add a circle."""
         self._add("circle", {"cx": x, "cy": y, "r": radius, "class": css})
 
-    def path(self, data: str, css: str) -> None:
-        """Add a path from path data made here, never from a user's text."""
-        self._add("path", {"d": data, "class": css})
+    def path(self, data: str, css: str, *, thickness: Number | None = None) -> None:
+        """Add a path from path data made here, never from a user's text; `thickness` of its line where it matters."""
+        line = {} if thickness is None else {"stroke-width": thickness}
+        self._add("path", {"d": data, **line, "class": css})
 
     def text(self, x: Number, y: Number, text: str, css: str, *, anchor: str = "start", full: str = "") -> None:
         """Add a text; `full` is shown when a pointer rests on a shortened one."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kdlens.answer import Notes
-from kdlens.questions.conflict.pairs import FALSE, LEAST
+from kdlens.questions.conflict.pairs import FALSE, LARGE, LEAST
 from kdlens.questions.phrases import number
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ def _method(question: "Conflict") -> str:
         "over batches; with several seeds, their spread is added in quadrature. "
         f"{chance}Verdict: by the interval of the change in conflict rate, student minus baseline: below 0 fewer, "
         f"above 0 more, within {number(question.margin)} points of 0 as many, else inconclusive. Pairs: named where "
-        f"the sign of the mean cosine changes, the t test over batches ({LEAST} or more) has p below {number(FALSE, 2)} "
-        "with Benjamini and Hochberg's correction for the number of pairs, and the interval over batches and seeds excludes "
-        "0. Attention: entropy -sum a ln a of every row, mean over rows; information H(mean row) - mean H(row); "
+        f"the mean cosine goes from below -{number(LARGE, 2)} to above {number(LARGE, 2)} or back, the t test over "
+        f"batches ({LEAST} or more) has p below {number(FALSE, 2)} with Benjamini and Hochberg's correction for the "
+        "number of pairs, and the interval over batches and seeds excludes 0. Attention: entropy -sum a ln a of every row, mean over rows; "
+        "information "
+        "H(mean row) - mean H(row); "
         "grouping by the last expert of every class, and by average linkage on the root of the Jensen-Shannon "
         "divergence of rows, against superclasses dealt anew among the classes."
     )

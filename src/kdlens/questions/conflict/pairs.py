@@ -17,6 +17,9 @@ from kdlens.stats.student_t import t_tail
 FALSE = 0.05
 """False discovery rate over the pairs of a student."""
 
+LARGE = 0.05
+"""How far from 0 a cosine must be on either side of a change of sign, for two networks that hardly differ have some."""
+
 LEAST = 3
 """Batches below which no pair is tested."""
 
@@ -48,12 +51,12 @@ class PairChange:
     @property
     def stopped(self) -> bool:
         """Opposed in the baseline and not in the student, for sure."""
-        return self.sure and self.before < 0 < self.after
+        return self.sure and self.before < -LARGE and self.after > LARGE
 
     @property
     def started(self) -> bool:
         """Opposed in the student and not in the baseline, for sure."""
-        return self.sure and self.after < 0 < self.before
+        return self.sure and self.after < -LARGE and self.before > LARGE
 
 
 def pair_changes(

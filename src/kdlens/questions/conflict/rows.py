@@ -36,10 +36,10 @@ def add_conflict(answer: Answer, study: Study) -> None:
     for metric, (of, unit, unit_of_change, most) in METRICS.items():
         values = {key: of(sight.cosines) for key, sight in study.sights.items()}
         chance = {key: of(s.chance).nanmean().item() for key, s in study.sights.items() if s.chance is not None}
+        low = 0.0 if metric == "conflict_rate" else -most
         for name in study.roles:
             keys = study.keys(name)
             base = Row(metric, 0.0, model=name, unit=unit, layer=study.sights[keys[0]].layer)
-            low = 0.0 if metric == "conflict_rate" else -most
             _add(answer, study, base, keys, values, limits=(low, most), chance=chance)
         for student in study.students:
             keys = study.keys(student)
@@ -53,7 +53,8 @@ def add_conflict(answer: Answer, study: Study) -> None:
                 layer=study.sights[keys[0]].layer,
                 chance=0.0,
             )
-            _add(answer, study, base, keys, changes, limits=(-2 * most, 2 * most), chance=None)
+            reach = most - low  # of rates: from none to all; of cosines: from -1 to 1
+            _add(answer, study, base, keys, changes, limits=(-reach, reach), chance=None)
 
 
 def _add(
@@ -119,7 +120,7 @@ def add_pairs(answer: Answer, study: Study, student: str) -> list[tuple[int, Pai
             chance=0.0,
             p=_known(one.p),
         )
-        index = answer.add(replace(with_interval(row, one.change), n=study.images))
+        index = answer.add(_row(row, one.change, (-2.0, 2.0), study.images))
         if story != "moved":
             found.append((index, one))
         _add_cosines(answer, study, one, (study.baseline(student), student))
@@ -145,10 +146,14 @@ def _add_cosines(answer: Answer, study: Study, pair: PairChange, names: Sequence
 
 
 def _row(base: Row, interval: Interval, limits: tuple[float, float], n: int) -> Row:
-    row = with_interval(base, interval)
+    return replace(within(with_interval(base, interval), limits), n=n)
+
+
+def within(row: Row, limits: tuple[float, float]) -> Row:
+    """The row with its interval cut to what the value can be."""
     low = None if row.low is None else max(limits[0], row.low)
     high = None if row.high is None else min(limits[1], row.high)
-    return replace(row, low=low, high=high, n=n)
+    return replace(row, low=low, high=high)
 
 
 def _known(value: float) -> float | None:

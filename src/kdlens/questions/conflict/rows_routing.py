@@ -12,6 +12,7 @@ from kdlens.models.wrappers import unwrap
 from kdlens.nn import HME, attention_modules
 from kdlens.questions.class_similarity.categories import Categories
 from kdlens.questions.conflict.routing import AttentionReport, LevelReport, attention_report
+from kdlens.questions.conflict.rows import within
 from kdlens.questions.conflict.seen import Key, Study
 from kdlens.questions.conflict.tasks import Grouping, clustered, compare_groups, task_distances
 from kdlens.questions.conflict.tree import NeuralTree, tree_of
@@ -49,7 +50,7 @@ def add_attention(answer: Answer, study: Study, reports: Reports) -> None:
                 each = {key: _value(metric, reports[key].levels[place]) for key in keys}
                 unit, chance = _unit(metric), math.log(level.senders) if metric == "attention_entropy" else None
                 base = Row(metric, 0.0, model=name, layer=_place(level), unit=unit, chance=chance)
-                _add_over_seeds(answer, base, each)
+                _add_over_seeds(answer, base, each, _range(metric, level))
     for student in study.students:
         keys = study.keys(student)
         if all(key in reports and _alike(reports, key, study.partners[key]) for key in keys):
@@ -66,7 +67,8 @@ def _add_changes(answer: Answer, study: Study, student: str, reports: Reports) -
                 for key in keys
             }
             base = Row(f"{metric}_change", 0.0, model=student, compared_with=study.baseline(student), chance=0.0)
-            _add_over_seeds(answer, replace(base, layer=_place(level), unit=_unit(metric)), each)
+            reach = math.log(level.senders)
+            _add_over_seeds(answer, replace(base, layer=_place(level), unit=_unit(metric)), each, (-reach, reach))
 
 
 def add_groups(
@@ -100,7 +102,6 @@ def _add_grouping(answer: Answer, base: Row, how: str, found: Mapping[Key, Group
                 seed=key[1],
                 chance=getattr(one, f"{what}_chance"),
                 p=getattr(one, f"{what}_p"),
-                n=one.classes,
                 unit="",
             )
             for key, one in found.items()
@@ -109,7 +110,8 @@ def _add_grouping(answer: Answer, base: Row, how: str, found: Mapping[Key, Group
             answer.add(row)
         chances = [row.chance for row in rows if row.chance is not None]
         whole = replace(rows[0], seed=None, chance=math.fsum(chances) / len(chances))
-        whole = replace(with_interval(whole, seed_interval([row.value for row in rows])), n=rows[0].n)
+        whole = with_interval(whole, seed_interval([row.value for row in rows]))
+        whole = within(replace(whole, n=None), (0.0 if what == "purity" else -1.0, 1.0))
         answer.add(replace(whole, p=rows[0].p if len(rows) == 1 else None))
 
 
@@ -120,12 +122,17 @@ def _groups(report: AttentionReport, count: int) -> dict[str, Sequence[int]]:
     return {"tree": tree(report).groups(), "routing": clustered(task_distances(rows), count).tolist()}
 
 
-def _add_over_seeds(answer: Answer, base: Row, each: Mapping[Key, float]) -> None:
+def _add_over_seeds(answer: Answer, base: Row, each: Mapping[Key, float], limits: tuple[float, float]) -> None:
     """A row for every seed, and their mean with Student's t interval over seeds; attention has no other spread."""
     for key, value in each.items():
         answer.add(replace(base, value=value, seed=key[1]))
-    found = seed_interval(list(each.values()))
-    answer.add(replace(with_interval(base, found), n=None))
+    found = with_interval(base, seed_interval(list(each.values())))
+    answer.add(within(replace(found, n=None), limits))
+
+
+def _range(metric: str, level: LevelReport) -> tuple[float, float]:
+    """What a value can be; few seeds would give ends beyond."""
+    return (0.0, math.log(level.senders) if _unit(metric) else math.inf)
 
 
 def _alike(reports: Reports, first: Key, second: Key) -> bool:

@@ -27,12 +27,23 @@ SECTIONS: Registry[Renderer] = Registry(
         "knowledge": "kdlens.report.sections.knowledge:knowledge_blocks",
         "dynamics": "kdlens.report.sections.dynamics:dynamics_blocks",
         "dissection": "kdlens.report.sections.dissection:dissection_blocks",
+        "conflict": "kdlens.report.sections.conflict:conflict_blocks",
         "class_similarity": "kdlens.report.sections.class_similarity:class_similarity_blocks",
     },
     group="kdlens.sections",
 )
 
-ORDER = ("unicam", "relevance", "accuracy", "reliance", "knowledge", "dynamics", "dissection", "class_similarity")
+ORDER = (
+    "unicam",
+    "relevance",
+    "accuracy",
+    "reliance",
+    "knowledge",
+    "dynamics",
+    "dissection",
+    "class_similarity",
+    "conflict",
+)
 """Sections that come first, in this order; others follow in the order they were asked."""
 
 
