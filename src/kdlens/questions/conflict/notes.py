@@ -69,9 +69,8 @@ def _method(question: "Conflict") -> str:
         f"above 0 more, within {number(question.margin)} points of 0 as many, else inconclusive. Pairs: named where "
         f"the mean cosine goes from below -{number(LARGE, 2)} to above {number(LARGE, 2)} or back, the t test over "
         f"batches ({LEAST} or more) has p below {number(FALSE, 2)} with Benjamini and Hochberg's correction for the "
-        "number of pairs, and the interval over batches and seeds excludes 0. Attention: entropy -sum a ln a of every row, mean over rows; "
-        "information "
-        "H(mean row) - mean H(row); "
-        "grouping by the last expert of every class, and by average linkage on the root of the Jensen-Shannon "
-        "divergence of rows, against superclasses dealt anew among the classes."
+        "number of pairs, and the interval over batches and seeds excludes 0. Attention: entropy "
+        "-sum a ln a of every row, mean over rows; information H(mean row) - mean H(row); grouping by the last "
+        "expert of every class, and by average linkage on the root of the Jensen-Shannon divergence of rows, against "
+        "superclasses dealt anew among the classes."
     )
