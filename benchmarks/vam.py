@@ -75,7 +75,7 @@ VAM_SWEEP = (
     *(replace(MIDDLE, gamma=gamma) for gamma in (0.0, 1e-3, 1e-2, 1e-1)),
     *(replace(MIDDLE, blocks=blocks) for blocks in (2, 8)),
     *(replace(MIDDLE, temperature=t) for t in (1.0, 2.0, 8.0)),
-    *(replace(MIDDLE, gamma=gamma, lr=0.06) for gamma in (1e-2, 1e-1)),
+    *(replace(MIDDLE, temperature=1.0, gamma=gamma, lr=0.06) for gamma in (1e-2, 1e-1)),
 )
 
 
