@@ -89,6 +89,7 @@ questions:
   - knowledge: {{images: 24, gallery: 8}}
   - dynamics: {{images: 24, gallery: 4}}
   - class_similarity
+  - conflict
   - dissection: {{images: 400, rotations: 1, gallery: 8}}
 """
 
