@@ -21,7 +21,7 @@ from kdlens.questions.conflict.gradients import gradient_conflict
 LAYERS = ("layer3.2", "layer3", "layer2", "layer1")
 COUNTED = {"layer3.2": "17", "layer3": "4.9", "layer2": "2.4", "layer1": "1.6"}
 """3 F for a class of the plain loop over what counting convolutions leaves of it."""
-SETTINGS = {"ARCH": "resnet20", "CLASSES": "100", "IMAGES": "100", "LAYER": "layer3.2"}
+SETTINGS = {"ARCH": "resnet20", "CLASSES": "100", "IMAGES": "25", "LAYER": "layer3.2"}
 
 
 def setting(name: str) -> str:
@@ -29,7 +29,7 @@ def setting(name: str) -> str:
 
 
 def prepared() -> tuple[nn.Module, Tensor, Tensor]:
-    """Random weights, batch-norm statistics of random images, one batch with every class."""
+    """Random weights, batch-norm statistics of random images, one batch."""
     torch.manual_seed(0)
     classes, n = int(setting("CLASSES")), int(setting("IMAGES"))
     network = load_model(f"zoo:{setting('ARCH')}", classes=classes)

@@ -178,6 +178,10 @@ def test_alerts_say_what_limits_the_numbers(attended):
     assert "One seed of kd and vam" in told
     assert "vam is measured at layer3" in told
     assert "kd is measured" not in told
+    unlike = [text for text in findings(answer, "verdict") if "vam" in text.split(":")[0]]
+    assert "is inconclusive" in unlike[0]
+    assert "of different kinds" in unlike[0]
+    assert not any(text.startswith("vam:") for text in findings(answer))
     still = replace(context.subjects[1], network=mixture(0))
     for attention in still.network.task_attentions():
         attention.logits.copy_(attention.start)

@@ -16,6 +16,7 @@ _OPENING: dict[Verdict, str] = {
     "inconclusive": "Whether classes pull the shared layer apart less with {} is inconclusive",
 }
 _MOST_NAMED = 5
+_UNLIKE = "the two are measured at layers, or with logits, of different kinds"
 
 
 def say_all(
@@ -25,7 +26,8 @@ def say_all(
     for student in study.students:
         _verdict(answer, study, student, margin)
     for student in study.students:
-        _pairs(answer, study, student, pairs[student])
+        if study.comparable(student):
+            _pairs(answer, study, student, pairs[student])
 
 
 def verdict_of(change: Row, margin: float) -> Verdict:
@@ -76,7 +78,8 @@ def _verdict(answer: Answer, study: Study, student: str, margin: float) -> None:
     if any(row is None for row in rows):
         return
     (_, change), (_, mine), (_, other), (_, cosine) = (row for row in rows if row is not None)
-    verdict = verdict_of(change, margin)
+    comparable = study.comparable(student)
+    verdict: Verdict = verdict_of(change, margin) if comparable else "inconclusive"
     by_chance = f", {number(mine.chance)} % by chance" if mine.chance is not None else ""
     teacher = next((name for name, role in study.roles.items() if role == "teacher"), None)
     theirs = find(answer, "conflict_rate", model=teacher, seed=None) if teacher else None
@@ -89,7 +92,8 @@ def _verdict(answer: Answer, study: Study, student: str, margin: float) -> None:
         f"{points(change.value, change.low, change.high)}. The mean cosine changes by "
         f"{number(cosine.value, 2, signed=True)}{span(cosine.low, cosine.high, 2)} (95 % intervals, "
         f"{counted(batches, 'batch', 'batches')} of {counted(size, 'image')}, "
-        f"{counted(len(study.keys(student)), 'seed')}). The rule says so because {_because(verdict, margin)}."
+        f"{counted(len(study.keys(student)), 'seed')}). The rule says so because "
+        f"{_because(verdict, margin) if comparable else _UNLIKE}."
     )
     answer.say(text, rows=[row[0] for row in (*rows, theirs) if row is not None], kind="verdict")
 

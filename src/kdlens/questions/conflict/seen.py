@@ -93,6 +93,11 @@ class Study:
         """The baseline that a student is compared with."""
         return self.partners[self.keys(student)[0]][0]
 
+    def comparable(self, student: str) -> bool:
+        """Whether a student and its baseline are measured at a layer of one name, with logits of one kind."""
+        pairs = [(self.sights[key], self.sights[self.partners[key]]) for key in self.keys(student)]
+        return all((mine.layer, mine.kind) == (other.layer, other.kind) for mine, other in pairs)
+
     def label(self, key: Key) -> str:
         """A network for people."""
         return self.subjects[key].label

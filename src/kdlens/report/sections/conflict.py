@@ -168,10 +168,10 @@ def _routing(answer: Answer, setting: Setting, student: str, students: Sequence[
             found.append(routing_chart(rows, names, title=name, css=setting.role(name), note=note))
     if not _routes(answer, student):
         return None
-    if classes > MOST_CLASSES:
-        found.append(_groups(answer, student, names))
     title = "Which classes share experts" + (f": {student}" if len(students) > 1 else "")
-    return Grid(title=title, student=students.index(student), blocks=tuple(found), least="wide")
+    graphs = Grid(blocks=tuple(found), least="wide")
+    table = (Grid(blocks=(_groups(answer, student, names),), least="tables"),) if classes > MOST_CLASSES else ()
+    return Grid(title=title, student=students.index(student), blocks=(graphs, *table), least="tables")
 
 
 def _routes(answer: Answer, name: str) -> list[np.ndarray]:
