@@ -18,6 +18,7 @@ FLOORS = {  # a part may import parts on lower floors, and its own
     "cli": 10,
     "bench": 9,
     "demo": 9,
+    "demo_experts": 9,
     "study_file": 8,
     "study": 7,
     "networks": 6,

@@ -51,12 +51,14 @@ def demo(
     out: Out = Path("demo"),
     quiet: Quiet = False,
     seed: Annotated[int, typer.Option(help="Seed of images, training and draws.")] = 0,
+    experts: Annotated[bool, typer.Option("--experts", help="Mixtures of experts instead: who shares what.")] = False,
 ) -> None:
     """Train a teacher, a baseline and students on fashion scenes and explain them: five to seven minutes, offline."""
     from kdlens.demo import run_demo
+    from kdlens.demo_experts import run_experts
 
     with _console(quiet) as say:
-        report = run_demo(out, seed=seed, say=say)
+        report = (run_experts if experts else run_demo)(out, seed=seed, say=say)
     _finish(report, out, quiet)
 
 
