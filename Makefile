@@ -26,7 +26,7 @@ docs: $(VENV)/.everything
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.everything
-	for part in distances unicam joint knowledge dissection startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
+	for part in distances unicam joint knowledge dissection conflict startup; do $(BIN)/python -m benchmarks.$$part || exit 1; done
 
 chromium:
 	@command -v chromium >/dev/null || bash scripts/install_chromium.sh
