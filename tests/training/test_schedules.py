@@ -42,6 +42,20 @@ def test_one_cycle_has_its_peak_where_asked():
     assert rates[-1] < 0.05
 
 
+def test_the_released_schedules():
+    """Learning rates of weights and branches in the first training, and of the weights in the second, by epoch."""
+    first = dict(enumerate(factors("ltb", 300, 1), start=1))
+    weights = {1: 0.0125, 2: 0.025, 3: 0.05, 4: 0.05, 5: 0.04935275, 6: 0.04935275}
+    weights |= {50: 0.04223301, 101: 0.03381877, 300: 0.00177994}
+    assert {epoch: 0.05 * first[epoch] for epoch in weights} == pytest.approx(weights, abs=1e-8)
+    branches = {3: 0.01, 5: 0.00987055, 50: 0.0084466, 101: 0.00676375, 300: 0.00035599}  # none in epochs 1 and 2
+    assert {epoch: 0.01 * first[epoch] for epoch in branches} == pytest.approx(branches, abs=1e-8)
+    halving = {"name": "step", "milestones": list(range(29, 300, 30)), "gamma": 0.5}
+    second = dict(enumerate(factors(halving, 300, 1), start=1))
+    expected = {29: 0.05, 30: 0.025, 60: 0.0125, 90: 0.00625, 300: 4.8828125e-5}
+    assert {epoch: 0.05 * second[epoch] for epoch in expected} == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_factors_stay_within_0_and_1(name):
     assert all(0 <= rate <= 1 for rate in factors(name, 7, 3))

@@ -12,6 +12,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"warmup": 0, "final": 0.0},
     "step": {"warmup": 0, "milestones": None, "gamma": 0.1},
     "one-cycle": {"peak": 0.3, "start": 0.04, "final": 1e-4},
+    "ltb": {},
 }
 
 
@@ -21,7 +22,8 @@ def resolve_schedule(given: str | Mapping[str, Any], epochs: int) -> dict[str, A
     Options: `warmup`, epochs of linear increase; `final`, the last learning rate as a share of the largest;
     `milestones`, epochs after which the rate is multiplied by `gamma` (default: 62.5, 75 and 87.5 % of the epochs, the
     150/180/210 of 240 of the CIFAR-100 literature); `peak`, the share of the steps at which one-cycle is highest and
-    `start`, where it begins.
+    `start`, where it begins. `ltb` is the schedule of the network released with KDExplainer: a quarter, a half, then
+    falling by every second epoch towards 9 epochs after the end.
 
     Raises:
         ConfigError: an unknown or senseless option.
@@ -92,6 +94,15 @@ def _one_cycle(options: Mapping[str, Any], epochs: int) -> Shape:
     return shape
 
 
+def _ltb(options: Mapping[str, Any], epochs: int) -> Shape:
+    def shape(share: float, epoch: float) -> float:
+        if epoch < 2:
+            return 0.25 if epoch < 1 else 0.5
+        return 1.0 if epoch < 4 else 1 - (int(epoch) // 2 * 2) / (epochs + 9)
+
+    return shape
+
+
 def _half_cosine(first: float, last: float, share: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * min(1.0, share))) / 2
 
@@ -101,4 +112,5 @@ _SHAPES: dict[str, Callable[[Mapping[str, Any], int], Shape]] = {
     "cosine": _cosine,
     "step": _step,
     "one-cycle": _one_cycle,
+    "ltb": _ltb,
 }
