@@ -1,6 +1,7 @@
-"""Draw docs/assets/report.png, gallery.png and knowledge.png: the top of a demo's report, its first maps and cells.
+"""Draw docs/assets/report.png, gallery.png, knowledge.png and routing.png: pieces of the demos' reports.
 
-python scripts/draw_report.py demo/report.html
+python scripts/draw_report.py demo/report.html       # the top, the first maps and cells
+python scripts/draw_report.py experts/report.html    # of `kdlens demo --experts`: who reads which expert
 """
 
 import io
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import FloatRect, Locator, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, sync_playwright
 
 ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 WIDTH, HEIGHT = 1180, 1090
@@ -24,13 +25,20 @@ def main() -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto(Path(sys.argv[1]).resolve().as_uri())
         page.wait_for_timeout(500)
-        _save(page.screenshot(), "report")
-        maps, cells = page.locator("#unicam table.gallery").first, page.locator("#knowledge .cells-box").first
-        first_maps = _first(maps.locator("tbody tr"), MAPS, maps)
-        _save(page.screenshot(clip=first_maps, full_page=True), "gallery")
-        first_cells = _first(cells.locator("figure.cell-item"), CELLS, cells)
-        _save(page.screenshot(clip=first_cells, full_page=True), "knowledge")
+        routing = page.locator("#conflict div.grid", has=page.get_by_text("Line width: how much is read"))
+        if routing.count():
+            page.set_viewport_size({"width": 1280, "height": HEIGHT})  # room for two beside each other
+            _save(routing.first.screenshot(), "routing")
+        else:
+            _draw_demo(page)
         browser.close()
+
+
+def _draw_demo(page: Page) -> None:
+    _save(page.screenshot(), "report")
+    maps, cells = page.locator("#unicam table.gallery").first, page.locator("#knowledge .cells-box").first
+    _save(page.screenshot(clip=_first(maps.locator("tbody tr"), MAPS, maps), full_page=True), "gallery")
+    _save(page.screenshot(clip=_first(cells.locator("figure.cell-item"), CELLS, cells), full_page=True), "knowledge")
 
 
 def _first(rows: Locator, count: int, frame: Locator) -> FloatRect:
