@@ -1,13 +1,17 @@
 """Weights of networks with virtual attention: by name, with their temperature, and what is said where it is missing."""
 
+import json
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdlens.config import ModelSection
 from kdlens.errors import ConfigError, ModelError
 from kdlens.models.load import load_model
-from kdlens.models.weights import load_weights, save_weights
+from kdlens.models.weights import VIRTUAL, load_weights, save_weights
 from kdlens.nn import VAM, attention_parameters, insert_vam
 
 
@@ -134,3 +138,29 @@ def test_senseless_options_are_refused(options, message):
 @pytest.mark.parametrize("given", [True, {"blocks": 2}])
 def test_a_study_can_ask_for_it(given):
     assert ModelSection(arch="zoo:resnet8", weights="a.safetensors", vam=given).vam == given
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "cold",
+        {"temperature": -1.0, "rescale": True},
+        {"temperature": "1", "rescale": True},
+        {"temperature": float("nan"), "rescale": True},
+        {"temperature": 1.0, "rescale": "yes"},
+        {},
+    ],
+)
+def test_a_header_that_says_nonsense_is_refused_and_changes_nothing(tmp_path, kept):
+    path, network = tmp_path / "w.safetensors", attended()
+    save_weights(network, path)
+    with safe_open(path, "pt") as file:
+        header = {name: json.loads(text) for name, text in file.metadata().items()}
+    for content in header.values():
+        content[VIRTUAL] = dict.fromkeys(content[VIRTUAL], kept)
+    save_file(load_file(path), path, {name: json.dumps(content) for name, content in header.items()})
+    other = load_model("resnet8", classes=5, vam=True)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(ModelError, match="a positive temperature and whether to rescale"):
+        load_weights(other, path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,12 +120,23 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str], *, strict: bool
     fit = fit_keys(network, tensors)
     if strict and fit.problem:
         raise ModelError(f"{path} does not fit {type(network).__name__}: {_vam_problem(fit) or fit.problem}")
+    stored = {name: _checked(kept, name, path) for name, kept in _entry(metadata, VIRTUAL).items()}
     network.load_state_dict(fit.usable, strict=False)
-    stored = _entry(metadata, VIRTUAL)
     for name, layer in virtual_layers(network):
-        layer.temperature = stored.get(name, {}).get("temperature", layer.temperature)
-        layer.rescale = stored.get(name, {}).get("rescale", layer.rescale)
+        layer.temperature, layer.rescale = stored.get(name, (layer.temperature, layer.rescale))
     return LoadReport(fit.missing, fit.unexpected, fit.prefix, fit.mismatched)
+
+
+def _checked(kept: Any, name: str, path: str | os.PathLike[str]) -> tuple[float, bool]:
+    """Temperature and scale of a layer as a header has them, which anybody may have written."""
+    found = kept if isinstance(kept, dict) else {}
+    temperature, rescale = found.get("temperature"), found.get("rescale")
+    if not (isinstance(temperature, int | float) and 0 < temperature < math.inf and isinstance(rescale, bool)):
+        raise ModelError(
+            f'{path} says of the virtual attention in "{name}": {kept!s:.80}; a positive temperature and whether '
+            "to rescale were expected. Save the weights again with kdlens.save_weights"
+        )
+    return float(temperature), rescale
 
 
 def virtual_layers(network: nn.Module) -> list[tuple[str, VirtualAttention]]:
