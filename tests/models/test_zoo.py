@@ -57,7 +57,7 @@ def test_sizes_of_the_small_ones():
     assert size_of(ZOO["cnn32"](num_classes=10, in_channels=1)) == pytest.approx(94_000, rel=0.01)
     assert size_of(ZOO["cnn8"](num_classes=10, in_channels=1)) < 7_000
     assert size_of(ZOO["smoothcnn8"]()) == size_of(ZOO["cnn8"]())
-    assert set(ZOO.names()) == {*MILLIONS, "cnn8", "cnn16", "cnn32", "smoothcnn8", "vit_tiny_cifar"}
+    assert set(ZOO.names()) == {*MILLIONS, "cnn8", "cnn16", "cnn32", "ltb", "smoothcnn8", "vit_tiny_cifar"}
 
 
 @pytest.mark.parametrize(("name", "smooth"), [("smoothcnn8", True), ("smoothcnn16", True), ("cnn8", False)])

@@ -413,6 +413,42 @@ def class_similarity(students, *, seeds=1, classes=CLASSES):
     return answer
 
 
+def conflict(students, *, seeds=1, classes=CLASSES):
+    """Which classes pull apart; the first student is a mixture of experts and has virtual attention, too."""
+    rng, k = np.random.default_rng(10), len(classes)
+    options = {"margin": 5.0, "superclasses": {"above": [], "below": []}}
+    answer = Answer("conflict", Notes("How does it settle conflicts between classes?", options=options))
+    pair = f"{classes[0]} / {classes[6]}"
+    for place, name in enumerate(("teacher", "baseline", *students)):
+        row = {"model": name, "layer": "layer3", "n": 512}
+        n = 1 if name == "teacher" else seeds
+        rate = {"metric": "conflict_rate", "value": 45.0 - 3 * place, "half": 4.0, "chance": 50.0, "unit": "%", **row}
+        per_seed(answer, rate, n, 1.0, rng)
+        cosine = {"metric": "conflict_cosine", "value": 0.02 * place, "half": 0.05, "chance": 0.01, **row}
+        per_seed(answer, cosine, n, 0.01, rng)
+        answer.add(Row("pair_cosine", 0.2 * place - 0.3, model=name, class_name=pair, low=-0.5, high=0.5))
+        cosines = rng.uniform(-1, 1, (k, k))
+        answer.arrays[f"conflict.{name}"] = np.clip((cosines + cosines.T) / 2 + np.eye(k), -1, 1).astype(np.float32)
+    for place, name in enumerate(students):
+        row = {"model": name, "compared_with": "baseline", "n": 512}
+        change = {"metric": "conflict_rate_change", "value": 3.0 * place - 6, "half": 2.0, "unit": "points", **row}
+        i = per_seed(answer, change, seeds, 0.5, rng)
+        answer.say(f"Fewer classes pull the shared layer apart with {name}: -6 points.", rows=[i], kind="verdict")
+        per_seed(answer, {"metric": "conflict_cosine_change", "value": 0.02, "half": 0.01, **row}, seeds, 0.01, rng)
+        answer.add(Row("pair_stopped", 0.5, class_name=pair, low=0.2, high=0.8, p=0.01, **row))
+    first = students[0]
+    for level, shape in enumerate(((4, 4), (k, 4))):
+        rows = rng.random(shape) ** 4
+        answer.arrays[f"routing.{first}.{level}"] = (rows / rows.sum(1, keepdims=True)).astype(np.float32)
+        where = {"model": first, "layer": f"levels.{level}"}
+        answer.add(Row("attention_entropy", 0.7, chance=1.386, unit="nats", **where))
+        answer.add(Row("dead_experts", 1.0, **where))
+    for metric, value, unit in (("top1_trained", 80.0, "%"), ("top1_even", 75.0, "%"), ("parameters", 96.0, "")):
+        answer.add(Row(f"vam_{metric}", value, model=first, unit=unit))
+    answer.arrays.update(order=np.arange(k)[::-1].copy(), superclass=(np.arange(k) >= k // 2).astype(np.int64))
+    return answer
+
+
 def dissection(students, *, seeds=1, layers=("layer1", "layer2"), size=16):
     """Counts of detectors at two thresholds, concepts gained, kept and lost, and three units with pictures."""
     rng, last = np.random.default_rng(9), layers[-1]
@@ -506,6 +542,7 @@ def build_report(
         dynamics(students, seeds=seeds, size=size),
         dissection(students, seeds=seeds),
         class_similarity(students, seeds=seeds, classes=classes),
+        conflict(students, seeds=seeds, classes=classes),
     ]
     told = meta(students, seeds=seeds, classes=tuple(classes), size=size, **changes)
     return Report({answer.question: answer for answer in found}, told)

@@ -23,9 +23,10 @@ def test_answers_are_found_by_question(one_student):
     assert one_student["unicam"] is one_student.answers["unicam"]
     assert list(one_student) == [
         "accuracy", "unicam", "relevance", "reliance", "knowledge", "dynamics", "dissection", "class_similarity",
+        "conflict",
     ]  # fmt: skip
     assert "unicam" in one_student
-    assert len(one_student) == 8
+    assert len(one_student) == 9
 
 
 def test_a_question_that_was_not_asked():
@@ -121,8 +122,8 @@ def test_the_text_wraps_its_sentences_and_cuts_none(three_students):
     assert lines[0] == "Does a student inherit its teacher's eyes?"
     assert lines[1] == "fashion-scenes: 2,000 images, 10 classes"
     assert lines[2].startswith("HELPED: kd names")
-    named = "accuracy, unicam, relevance, reliance, knowledge, dynamics, dissection, class_similarity"
-    assert lines[-1] == f"8 answers: {named}"
+    named = "accuracy, unicam, relevance, reliance, knowledge, dynamics, dissection, class_similarity, conflict"
+    assert lines[-1] == f"9 answers: {named}"
     assert all(len(line) <= 118 for line in lines)
     assert "…" not in text
     whole = text.replace("\n  ", " ")

@@ -77,6 +77,7 @@ def test_order_of_sections(one_student):
         "dynamics",
         "dissection",
         "class_similarity",
+        "conflict",
         "zebra",
         "aardvark",
         "fairness",

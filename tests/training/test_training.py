@@ -85,6 +85,10 @@ def test_it_is_the_loop_written_by_hand(data, make_network):
     assert (result.path_lengths.per_step >= result.path_lengths.per_epoch - 1e-9).all()
 
 
+AT_ONE_TEMPERATURE = {"binary-kd": {"temperature": 1.0}}
+"""At T > 1 a perfect student of yes-no tasks has logits T r(T), surer than the labels' term likes; at 1 both agree."""
+
+
 @pytest.mark.parametrize("method", LOSSES.names())
 def test_every_method_lowers_its_loss(method, make_network, make_data):
     data = make_data(60)
@@ -93,7 +97,8 @@ def test_every_method_lowers_its_loss(method, make_network, make_data):
     if teacher is not None:
         distill(None, teacher, data, method="labels", epochs=4, batch_size=20)
     student = make_network(8 if method == "self-distillation" else 4)
-    result = distill(teacher, student, data, method=method, epochs=6, batch_size=20, optimizer=SGD)
+    options = AT_ONE_TEMPERATURE.get(method, {})
+    result = distill(teacher, student, data, method=method, epochs=6, batch_size=20, optimizer=SGD, **options)
     phases = [list(rows) for _, rows in itertools.groupby(result.history, key=lambda row: "loss_labels" in row)]
     for rows in phases:  # one, but for a method that begins without the labels
         assert rows[-1]["loss"] < (0.9 if len(phases) == 1 else 1.0) * rows[0]["loss"]
