@@ -435,7 +435,8 @@ def conflict(students, *, seeds=1, classes=CLASSES):
         i = per_seed(answer, change, seeds, 0.5, rng)
         answer.say(f"Fewer classes pull the shared layer apart with {name}: -6 points.", rows=[i], kind="verdict")
         per_seed(answer, {"metric": "conflict_cosine_change", "value": 0.02, "half": 0.01, **row}, seeds, 0.01, rng)
-        answer.add(Row("pair_stopped", 0.5, class_name=pair, low=0.2, high=0.8, p=0.01, **row))
+        i = answer.add(Row("pair_stopped", 0.5, class_name=pair, low=0.2, high=0.8, p=0.01, **row))
+        answer.say(f"{name}: 1 pair of classes stopped pulling apart.", rows=[i])
     first = students[0]
     for level, shape in enumerate(((4, 4), (k, 4))):
         rows = rng.random(shape) ** 4

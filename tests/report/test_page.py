@@ -147,7 +147,7 @@ def test_sections_stand_in_their_order(one_student, parse):
     sections = [s["id"] for s in parse(one_student.html()).all("section")]
     assert sections == [
         "verdict", "alerts", "models", "unicam", "relevance", "accuracy", "reliance", "knowledge", "dynamics",
-        "dissection", "class-similarity", "data", "methods", "making",
+        "dissection", "class-similarity", "conflict", "data", "methods", "making",
     ]  # fmt: skip
 
 
