@@ -118,7 +118,7 @@ def test_arrays_stay_out_of_plain_values_but_are_named(one_student):
 def test_the_text_wraps_its_sentences_and_cuts_none(three_students):
     text = str(three_students)
     lines = text.splitlines()
-    assert len(lines) < 40
+    assert len(lines) < 45  # five a question
     assert lines[0] == "Does a student inherit its teacher's eyes?"
     assert lines[1] == "fashion-scenes: 2,000 images, 10 classes"
     assert lines[2].startswith("HELPED: kd names")
