@@ -42,7 +42,8 @@ class VirtualAttention(nn.Module):
 
     def attention(self) -> Float[Tensor, "r s"]:
         """Return the rows, each of which sums to 1."""
-        return _shares(self.vam_logits / self.temperature)
+        logits = self.vam_logits if self.temperature == 1 else self.vam_logits / self.temperature
+        return _shares(logits)
 
     def entropy(self) -> Float[Tensor, " r"]:
         """Return the entropy of every row in nats."""
@@ -55,8 +56,8 @@ class VirtualAttention(nn.Module):
         if self.rescale:
             factors = factors * groups
         outputs, inputs = self.weight.shape[:2]
-        each = factors.to(self.weight.dtype)[:, None, :, None].expand(-1, outputs // rows, -1, inputs // groups)
-        return self.weight * each.reshape(outputs, inputs, *[1] * (self.weight.dim() - 2))
+        blocks = self.weight.view(rows, outputs // rows, groups, inputs // groups, -1)
+        return (blocks * factors.to(blocks.dtype).view(rows, 1, groups, 1, 1)).view(self.weight.shape)
 
 
 class VAMConv2d(VirtualAttention, nn.Conv2d):
@@ -107,8 +108,14 @@ def restore(layer: VirtualAttention, *, fold: bool) -> None:
     layer.__class__ = plain
 
 
-def _shares(x: Tensor) -> Tensor:
-    """Softmax of every row, in which equal logits give exactly equal shares: n of them times n are exactly 1."""
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    heights = (x - x.detach().amax(dim=1, keepdim=True)).exp()
+def _shares(logits: Tensor) -> Tensor:
+    """Softmax of every row, in which equal logits give exactly equal shares: n of them times n are exactly 1.
+
+    Torch's own does so where n is a power of two; it is one operation, and this runs in every layer at every step.
+    """
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    count = logits.shape[1]
+    if count & (count - 1) == 0:
+        return torch.softmax(logits, dim=1)
+    heights = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
     return heights / heights.sum(dim=1, keepdim=True)
